@@ -1,0 +1,1 @@
+"""INT8 calibration, sensitivity and precision plans."""

@@ -1,0 +1,1 @@
+"""Small readable programs on top of the Python API."""

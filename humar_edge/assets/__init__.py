@@ -1,0 +1,1 @@
+"""Files that ship with the package: the embedded bundle and the demo clip."""

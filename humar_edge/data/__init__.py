@@ -1,0 +1,1 @@
+"""Data sets in RefHuman format: reading, transforms, synthetic scenes."""

@@ -1,0 +1,1 @@
+"""Metrics of referring pose and mask estimation."""

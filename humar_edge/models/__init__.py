@@ -1,0 +1,1 @@
+"""PyTorch networks: backbones, text encoders, transformers and heads."""

@@ -1,0 +1,1 @@
+"""Heads shared by the light families."""

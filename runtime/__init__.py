@@ -1,0 +1,1 @@
+"""Running bundles: runners, sources, sinks, tracking. Knows nothing of torch."""
