@@ -220,7 +220,7 @@ def _entry(image: dict[str, Any], path: Path, found: list[dict[str, Any]], repai
         reason = "several annotations" if usable else "crowd annotation" if found else "no annotation"
         raise _Broken(reason)
     annotation = usable[0]
-    common = {
+    common: dict[str, Any] = {
         "id": _whole(image.get("id"), "bad id", 0),
         "image_path": path,
         "caption": " ".join(caption.split()),
@@ -228,7 +228,7 @@ def _entry(image: dict[str, Any], path: Path, found: list[dict[str, Any]], repai
         "height": height,
     }
     if annotation.get("absent"):
-        nothing = {"segmentation": (), "area": 0.0, "scribble": None, "absent": True}
+        nothing: dict[str, Any] = {"segmentation": (), "area": 0.0, "scribble": None, "absent": True}
         return Entry(**common, **nothing, bbox=_zeros(4), keypoints=_zeros(17, 3))
     bbox = _box(annotation.get("bbox"), width, height, repaired)
     keypoints = _numbers(annotation.get("keypoints"), 51, "bad keypoints").reshape(17, 3)
