@@ -22,7 +22,7 @@ class Component:
 
 @dataclass(frozen=True)
 class TextComponent(Component):
-    """A text encoder: `dim` is the width of its word features, `hub` the model it loads from (None: learned from scratch)."""
+    """A text encoder: `dim` is the width of its word features, `hub` where it loads from (None: from scratch)."""
 
     dim: int
     hub: str | None
@@ -110,7 +110,8 @@ COMBOS: dict[str, Combo] = {
 }
 
 
-def _known(kind: str, name: str, names: Iterable[str]) -> str:
+def known(kind: str, name: str, names: Iterable[str]) -> str:
+    """Return `name` if it is one of `names`, else raise a ConfigError that names near matches."""
     names = list(names)
     if name in names:
         return name
@@ -137,13 +138,13 @@ def resolve(
     Raises:
         ConfigError: A name is unknown; the message names near matches.
     """
-    found = COMBOS[_known("combination", combo, COMBOS)]
+    found = COMBOS[known("combination", combo, COMBOS)]
     if transformer_type is not None:
-        found = replace(found, transformer_type=_known("transformer", transformer_type, TRANSFORMERS))
+        found = replace(found, transformer_type=known("transformer", transformer_type, TRANSFORMERS))
     if text_encoder_type is not None:
         if not text_encoder_type.startswith("hf:"):
-            _known("text encoder", text_encoder_type, TEXT_ENCODERS)
+            known("text encoder", text_encoder_type, TEXT_ENCODERS)
         found = replace(found, text_encoder_type=text_encoder_type)
     if backbone is not None:
-        found = replace(found, backbone=_known("backbone", backbone, BACKBONES))
+        found = replace(found, backbone=known("backbone", backbone, BACKBONES))
     return found

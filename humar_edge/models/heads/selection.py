@@ -1,0 +1,58 @@
+"""Which cell is the person: one softmax over all cells of the finest map plus a "nobody" cell."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from humar_edge.models.blocks import cell_centres
+
+
+class Selection(NamedTuple):
+    """Dense outputs, one column per cell (row-major).
+
+    Attributes:
+        logits: [N,cells+1] selection logits; the last column is "nobody".
+        boxes: float32 [N,cells,4] xyxy in units of the canvas.
+        embedding: [N,cells,E] description of the person at the cell.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    embedding: Tensor
+
+
+class SelectionHead(nn.Module):
+    """Scores, boxes and embeddings of all cells of a prompt-conditioned map."""
+
+    SIDE_SCALE = 0.25  # softplus(0) * 0.25 = 0.17: an untrained side is about a sixth of the canvas
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.sides = nn.Conv2d(channels, 4, 1)
+        self.embed = nn.Conv2d(channels, width, 1)
+        self.nobody = nn.Sequential(nn.Linear(2 * channels + width, width), nn.ReLU(), nn.Linear(width, 1))
+        nn.init.zeros_(self.sides.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Selection:
+        """Args: x [N,C,h,w] conditioned features; sentence [N,D]."""
+        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), sentence], 1)
+        logits = torch.cat([self.score(x).flatten(1), self.nobody(pooled)], 1).float()
+        sides = F.softplus(self.sides(x).float()) * self.SIDE_SCALE
+        centres = cell_centres(*x.shape[-2:], x.device)
+        boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)
+        return Selection(logits, boxes.flatten(2).transpose(1, 2), self.embed(x).flatten(2).transpose(1, 2))
+
+
+def presence_logit(logits: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Log-odds that anybody fits: all cells against "nobody", calibrated by a scale and a shift. [N,cells+1] -> [N]."""
+    return (torch.logsumexp(logits[:, :-1], 1) - logits[:, -1]) * scale + shift
+
+
+def pick(values: Tensor, cell: Tensor) -> Tensor:
+    """Row `cell` [N] of each of [N,cells,E] -> [N,E]."""
+    return values.gather(1, cell[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]

@@ -1,0 +1,122 @@
+"""`fully_conv_optim`: Ghost PAN neck with SPPF, inverted bottlenecks with channel gates, prompt by FiLM and words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from humar_edge.models.blocks import (
+    SPPF,
+    ConvNorm,
+    GhostBottleneck,
+    InvertedBottleneck,
+    PositionBias,
+    upsample,
+)
+from humar_edge.models.prompting import Prompt
+from humar_edge.models.transformers.light import LightTransformer, Pyramid
+
+MASKED = -1e4
+"""Attention logit of padding tokens: finite, and representable in FP16."""
+
+
+class GhostPAN(nn.Module):
+    """Path aggregation over strides 8, 16 and 32 with ghost bottlenecks; a narrow map at stride 4 beside it."""
+
+    def __init__(self, inputs: tuple[int, ...], channels: int, fine_channels: int) -> None:
+        super().__init__()
+        self.fine = ConvNorm(inputs[0], fine_channels)
+        self.lateral = nn.ModuleList(
+            [ConvNorm(inputs[1], channels), ConvNorm(inputs[2], channels), SPPF(inputs[3], channels)]
+        )
+        self.position = nn.ModuleList([PositionBias(channels) for _ in range(3)])
+        self.down_path = nn.ModuleList([GhostBottleneck(2 * channels, channels) for _ in range(2)])
+        self.shrink = nn.ModuleList([ConvNorm(channels, channels, 3, stride=2, groups=channels) for _ in range(2)])
+        self.up_path = nn.ModuleList([GhostBottleneck(2 * channels, channels, gate=True) for _ in range(2)])
+
+    def forward(self, features: list[Tensor]) -> Pyramid:
+        """Four maps at strides 4, 8, 16, 32 -> Pyramid."""
+        p3, p4, p5 = (
+            place(lateral(x)) for place, lateral, x in zip(self.position, self.lateral, features[1:], strict=True)
+        )
+        p4 = self.down_path[1](torch.cat([p4, upsample(p5, p4)], 1))
+        p3 = self.down_path[0](torch.cat([p3, upsample(p4, p3)], 1))
+        p4 = self.up_path[0](torch.cat([p4, self.shrink[0](p3)], 1))
+        p5 = self.up_path[1](torch.cat([p5, self.shrink[1](p4)], 1))
+        return Pyramid(self.fine(features[0]), p3, p4, p5)
+
+
+class PromptMix(nn.Module):
+    """Conditions one map: FiLM from the sentence, attention of cells over words, then an inverted bottleneck."""
+
+    def __init__(self, channels: int, width: int, heads: int = 4, expand: float = 2.0, gate: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.film = nn.Linear(width, 2 * channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key_value = nn.Linear(width, 2 * channels)
+        self.out = nn.Conv2d(channels, channels, 1)
+        self.block = InvertedBottleneck(channels, expand, 5, gate)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, prompt: Prompt) -> Tensor:
+        """[N,C,h,w] -> [N,C,h,w]."""
+        n, channels, height, width = x.shape
+        scale, shift = self.film(prompt.sentence)[..., None, None].chunk(2, 1)
+        x = x * (1 + scale) + shift
+        query = self.query(x).view(n, self.heads, channels // self.heads, height * width).transpose(2, 3)
+        key_value = self.key_value(prompt.tokens).view(n, -1, 2, self.heads, channels // self.heads)
+        key, value = key_value.permute(2, 0, 3, 1, 4)
+        logits = (query @ key.transpose(2, 3)) * (channels // self.heads) ** -0.5
+        hidden = (prompt.mask == 0)[:, None, None].to(logits.dtype) * MASKED
+        mixed = (logits + hidden).softmax(-1) @ value
+        return self.block(x + self.out(mixed.transpose(2, 3).reshape(n, channels, height, width)))
+
+
+class PromptPAN(nn.Module):
+    """Carries the prompt coarse to fine, back to stride 16 for relations, and to stride 8 again."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.heat = nn.Conv2d(1, channels, 1, bias=False)
+        self.mix5 = PromptMix(channels, width, expand=4, gate=True)
+        self.mix4 = PromptMix(channels, width, expand=4, gate=True)
+        self.mix3 = PromptMix(channels, width)
+        self.shrink = ConvNorm(channels, channels, 3, stride=2, groups=channels, act=False)
+        self.again4 = PromptMix(channels, width, expand=4, gate=True)
+        self.again3 = PromptMix(channels, width)
+        self.head = InvertedBottleneck(channels, 2, 5)
+
+    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
+        """Stride-8 features [N,C,h,w] conditioned on one prompt per row."""
+        p3 = pyramid.p3 if prompt.heat is None else pyramid.p3 + self.heat(prompt.heat)
+        x5 = self.mix5(pyramid.p5, prompt)
+        x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
+        x3 = self.mix3(p3 + upsample(x4, p3), prompt)
+        x4 = self.again4(x4 + self.shrink(x3), prompt)
+        return self.head(self.again3(x3 + upsample(x4, x3), prompt))
+
+
+def fully_conv_optim(
+    channels: tuple[int, ...], text_dim: int, *, maps: int = 96, fine: int = 32, width: int = 128, dropout: float = 0.0
+) -> LightTransformer:
+    """Build the family.
+
+    Args:
+        channels: Backbone channels at strides 4, 8, 16, 32.
+        text_dim: Width of the text encoder.
+        maps: Width of the feature maps.
+        fine: Width of the stride-4 map.
+        width: Width of the tokens.
+        dropout: Dropout of the projected prompt.
+    """
+    return LightTransformer(
+        GhostPAN(channels, maps, fine),
+        PromptPAN(maps, width),
+        channels=maps,
+        fine_channels=fine,
+        width=width,
+        text_dim=text_dim,
+        dropout=dropout,
+    )

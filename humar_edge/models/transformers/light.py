@@ -1,0 +1,117 @@
+"""What the light families share: neck without prompt, fusion with it, selection, one decoded person."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from humar_edge.models.heads.instance import Instance, InstanceHead
+from humar_edge.models.heads.resample import paste
+from humar_edge.models.heads.selection import Selection, SelectionHead, pick, presence_logit
+from humar_edge.models.prompting import PointProjection, Prompt, TextProjection
+
+OUTSIDE_MASK = -10.0
+"""Mask logit outside the window of the chosen person."""
+
+
+class Pyramid(NamedTuple):
+    """Prompt-independent features: strides 4 (narrow), 8, 16 and 32 (one width)."""
+
+    p2: Tensor
+    p3: Tensor
+    p4: Tensor
+    p5: Tensor
+
+    def rows(self, index: Tensor) -> Pyramid:
+        """The pyramid of image `index[n]` for each prompt n."""
+        return Pyramid(*(level.index_select(0, index) for level in self))
+
+
+class Detection(NamedTuple):
+    """The contract of the vision engine, batched over N prompts (see `docs/contracts.md`).
+
+    Attributes:
+        score: float32 [N] probability that the person is present.
+        box: float32 [N,4] cxcywh in units of the canvas.
+        keypoints: float32 [N,17,3] x, y in units of the canvas and visibility probability.
+        mask: float32 [N,H/4,W/4] logits.
+    """
+
+    score: Tensor
+    box: Tensor
+    keypoints: Tensor
+    mask: Tensor
+
+
+class LightTransformer(nn.Module):
+    """Base of the light families: they differ in `neck` (features -> Pyramid) and `fusion` (Pyramid, Prompt -> map).
+
+    Args:
+        neck: Maps the four backbone features to a `Pyramid` of `channels` (and `fine_channels` at stride 4).
+        fusion: Maps a pyramid and a prompt to conditioned stride-8 features [N,channels,H/8,W/8].
+        channels: Width of the feature maps.
+        fine_channels: Width of the stride-4 map.
+        width: Width of word, sentence and instance tokens.
+        text_dim: Width of the text encoder.
+        hidden: Width of the instance window.
+        layers: Graph layers.
+    """
+
+    def __init__(
+        self,
+        neck: nn.Module,
+        fusion: nn.Module,
+        *,
+        channels: int,
+        fine_channels: int,
+        width: int,
+        text_dim: int,
+        hidden: int = 64,
+        layers: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.text = TextProjection(text_dim, width, dropout)
+        self.points = PointProjection(channels, width)
+        self.neck = neck
+        self.fusion = fusion
+        self.selection = SelectionHead(channels, width)
+        self.instance = InstanceHead(channels, fine_channels, width, hidden, layers)
+        self.score_scale: Tensor
+        self.score_shift: Tensor
+        self.register_buffer("score_scale", torch.ones(()))
+        self.register_buffer("score_shift", torch.zeros(()))
+
+    def text_prompt(self, words: Tensor, mask: Tensor, sentence: Tensor) -> Prompt:
+        """Project word features [N,T,text_dim], mask [N,T] and sentence features [N,text_dim]."""
+        tokens, whole = self.text(words, sentence)
+        return Prompt(tokens, mask, whole)
+
+    def point_prompt(self, pyramid: Pyramid, points: Tensor) -> Prompt:
+        """Read a prompt off the pyramid at points float32 [N,12,2] in units of the canvas."""
+        return self.points(pyramid.p3, pyramid.p4, points)
+
+    def select(self, pyramid: Pyramid, prompt: Prompt) -> tuple[Tensor, Selection]:
+        """Conditioned features [N,C,H/8,W/8] and the selection of one prompt per row of the pyramid."""
+        x = self.fusion(pyramid, prompt)
+        return x, self.selection(x, prompt.sentence)
+
+    def decode(self, x: Tensor, fine: Tensor, selection: Selection, cell: Tensor, box: Tensor) -> Instance:
+        """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]."""
+        return self.instance(x, fine, pick(selection.embedding, cell), box)
+
+    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Detection:
+        """Inference for one prompt per row of the pyramid."""
+        x, selection = self.select(pyramid, prompt)
+        cell = selection.logits[:, :-1].argmax(1)
+        found = self.decode(x, pyramid.p2, selection, cell, pick(selection.boxes, cell))
+        score = presence_logit(selection.logits, self.score_scale, self.score_shift).sigmoid()
+        corners = found.box.clamp(0.0, 1.0)
+        box = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+        keypoints = torch.cat([found.keypoints, found.visibility.sigmoid()[..., None]], 2)
+        shape = (pyramid.p2.shape[-2], pyramid.p2.shape[-1])
+        mask = paste(found.mask, found.corner, found.size, shape, OUTSIDE_MASK)
+        return Detection(score, box, keypoints, mask)
