@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from humar_edge.bundle import Bundle
+from humar_edge.errors import BundleError, ConfigError, PromptError
+from humar_edge.prompts import box_prompt, point_prompt
+from humar_edge.runtime.predictor import STAGES, Predictor
+
+RED, GREEN = (200, 100, 300, 340), (420, 60, 500, 280)
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle):
+    with Predictor(Bundle.load(tiny_bundle), threads=1) as predictor:
+        yield predictor
+
+
+@pytest.fixture
+def frame(colour_scene):
+    return colour_scene((360, 640), {"red": RED, "green": GREEN})
+
+
+@pytest.mark.parametrize(("text", "box"), [("the man in RED", RED), ("green person", GREEN)])
+def test_the_prompt_picks_the_person_in_source_pixels(predictor, frame, text, box):
+    from bundle_factory import POSE
+
+    person = predictor.predict(frame, text)
+    # One canvas pixel is five source pixels.
+    assert person.found and np.abs(person.box_xyxy - box).max() <= 5
+    left, top, right, bottom = person.box_xyxy
+    expected = POSE * [right - left, bottom - top] + [left, top]
+    np.testing.assert_allclose(person.keypoints[:, :2], expected, atol=0.05)
+    truth = np.zeros((360, 640), dtype=bool)
+    truth[box[1] : box[3], box[0] : box[2]] = True
+    assert (person.mask & truth).sum() / (person.mask | truth).sum() > 0.8
+    assert person.mask is person.mask
+
+
+def test_nobody(predictor, frame):
+    person = predictor.predict(frame, "the blue woman")
+    assert not person.found and person.score == pytest.approx(0.05)
+    assert not person.mask.any() and person.mask.shape == (360, 640)
+
+
+def test_timings(predictor, frame):
+    timings = predictor.predict(frame, "red").timings
+    assert tuple(timings) == STAGES and all(value > 0 for value in timings.values())
+
+
+def test_a_prompt_is_encoded_once_and_the_cache_is_bounded(predictor, monkeypatch):
+    runs = []
+    original = predictor._text.infer
+    monkeypatch.setattr(predictor._text, "infer", lambda inputs: runs.append(1) or original(inputs))
+    monkeypatch.setattr("humar_edge.runtime.predictor.CACHED_PROMPTS", 2)
+    first = predictor.encode("person in blue")
+    assert predictor.encode("  person   in blue\n") is first and len(runs) == 1
+    predictor.encode("blue one"), predictor.encode("blue two")
+    assert predictor.encode("person in blue") is not first
+
+
+def test_positional_prompts(predictor, frame):
+    for prompt in (point_prompt((250, 200)), box_prompt((205, 110, 295, 330))):
+        person = predictor.predict(frame, prompt)
+        assert person.found and person.text == prompt.text and np.abs(person.box_xyxy - RED).max() <= 5
+    with pytest.raises(PromptError, match="outside the frame of 640 x 360"):
+        predictor.predict(frame, point_prompt((700, 10)))
+
+
+def test_no_positional_engine(make_tiny_bundle, tmp_path, frame):
+    with Predictor(make_tiny_bundle(tmp_path / "b", positional=False), threads=1) as predictor:
+        with pytest.raises(BundleError, match="text prompts only"):
+            predictor.predict(frame, point_prompt((250, 200)))
+
+
+def test_a_long_prompt_is_cut_with_one_warning(predictor, frame, capsys):
+    text = "the red person " + "in the " * 250
+    assert predictor.predict(frame, text).found
+    assert predictor.encode(text).truncated
+    assert capsys.readouterr().err.count("longer than 32 tokens") == 1
+
+
+def test_threshold(tiny_bundle, frame):
+    with Predictor(Bundle.load(tiny_bundle), threads=1, score_threshold=0.97) as predictor:
+        assert not predictor.predict(frame, "red").found
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        Predictor(Bundle.load(tiny_bundle), score_threshold=1.5)
+
+
+def test_an_untrained_bundle_warns(make_tiny_bundle, tmp_path, capsys):
+    Predictor(make_tiny_bundle(tmp_path / "b", trained=False), threads=1).close()
+    assert "untrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("size", [(64, 160), (128, 32)])
+def test_rectangular_engines_and_one_pixel(make_tiny_bundle, tmp_path, colour_scene, backend, size):
+    with Predictor(make_tiny_bundle(tmp_path / "b", input_size=size), backend, threads=1) as predictor:
+        assert predictor.backend == backend
+        person = predictor.predict(colour_scene((200, 300), {"blue": (50, 60, 150, 160)}), "blue")
+        assert person.found and np.abs(person.box_xyxy - [50, 60, 150, 160]).max() <= 10
+        person = predictor.predict(colour_scene((1, 1), {"red": (0, 0, 1, 1)}), "red")
+        assert person.mask.shape == (1, 1) and person.mask.all()
+        np.testing.assert_allclose(person.box_xyxy, [0, 0, 1, 1], atol=0.1)
