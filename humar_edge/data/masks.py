@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from humar_edge import rle
 from humar_edge.errors import DataError
 
 
@@ -42,40 +43,11 @@ def polygon_mask(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     return inside
 
 
-def decode_counts(code: str) -> list[int]:
-    """Run lengths of a compressed COCO code.
-
-    Every number is written in groups of five bits, lowest first, as characters from '0' on; bit 5 says that more
-    groups follow, bit 4 of the last group is the sign. From the fourth run on the difference to the run two before
-    is stored.
-
-    Raises:
-        DataError: the text ends in the middle of a number or holds other characters.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in code:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise DataError(f"{character!r} is not part of a COCO run-length code")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise DataError("a COCO run-length code ends in the middle of a number")
-    return runs
-
-
-def rle_mask(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
+def rle_mask(code: dict[str, Any], height: int, width: int) -> np.ndarray:
     """Mask of a COCO run-length code, compressed (text) or not (list of numbers).
 
     Args:
-        rle: dict with `size` [height, width] and `counts`; runs go down the columns and start with the background.
+        code: dict with `size` [height, width] and `counts`; runs go down the columns and start with the background.
         height: rows that the mask must have.
         width: columns that the mask must have.
 
@@ -85,32 +57,15 @@ def rle_mask(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
     Raises:
         DataError: the code is of another size, or its runs do not add up.
     """
-    size = tuple(int(v) for v in rle.get("size", ()))
-    if size != (height, width):
-        raise DataError(f"a run-length mask of size {list(size)} does not fit a picture of {[height, width]}")
-    counts = rle.get("counts", ())
+    size, counts = code.get("size"), code.get("counts")
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
+        raise DataError(f"a run-length mask of size {size} does not fit a picture of {[height, width]}")
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
-    runs = np.asarray(decode_counts(counts) if isinstance(counts, str) else counts, dtype=np.int64)
-    if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise DataError(f"the runs of a run-length mask add up to {int(runs.sum())}, not {height}x{width}")
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(flat.reshape(width, height).T)
-
-
-def encode_runs(mask: np.ndarray) -> dict[str, Any]:
-    """Uncompressed COCO run-length code of a mask.
-
-    Args:
-        mask: bool [height, width].
-
-    Returns:
-        dict with `size` [height, width] and `counts`, a list of ints.
-    """
-    flat = np.concatenate([[False], np.asarray(mask, dtype=bool).T.ravel()])
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    counts = np.diff(np.concatenate([[0], edges, [mask.size]]))
-    return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": [int(c) for c in counts]}
+    try:
+        return np.ascontiguousarray(rle.decode({"size": [height, width], "counts": counts}))
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise DataError(f"a run-length mask is damaged: {error}") from error
 
 
 def segmentation_mask(segmentation: Sequence[np.ndarray] | dict[str, Any], height: int, width: int) -> np.ndarray:

@@ -119,7 +119,7 @@ class RefHumanIndex(Sequence[Entry]):
         for annotation in content["annotations"]:
             annotations.setdefault(annotation.get("image_id"), []).append(annotation)
         index = cls(root, split, [])
-        exists: dict[str, bool] = {}
+        pictures: dict[str, Path | None] = {}
         seen: set[Any] = set()
         for image in content["images"]:
             name = str(image.get("file_name", ""))
@@ -127,7 +127,7 @@ class RefHumanIndex(Sequence[Entry]):
                 if image.get("id") in seen:
                     raise _Broken("id used twice")
                 seen.add(image.get("id"))
-                path = _picture_path(root / "images", name, exists)
+                path = _picture_path(root / "images", name, pictures)
                 index.entries.append(_entry(image, path, annotations.get(image.get("id"), []), index.repaired))
             except _Broken as reason:
                 index.skipped[str(reason)] += 1
@@ -198,15 +198,19 @@ def _is_records(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-def _picture_path(folder: Path, name: str, exists: dict[str, bool]) -> Path:
+def _picture_path(folder: Path, name: str, known: dict[str, Path | None]) -> Path:
+    """Path of an existing picture below the folder; `known` remembers the answers, since captions share pictures."""
     if not name:
         raise _Broken("no file name")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise _Broken("picture outside images/")
-    path = folder / name
-    if not exists.setdefault(name, path.is_file()):
+    if name not in known:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise _Broken("picture outside images/")
+        path = folder / name
+        known[name] = path if path.is_file() else None
+    found = known[name]
+    if found is None:
         raise _Broken("missing picture")
-    return path
+    return found
 
 
 def _entry(image: dict[str, Any], path: Path, found: list[dict[str, Any]], repaired: Counter[str]) -> Entry:
