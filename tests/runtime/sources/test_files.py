@@ -74,14 +74,14 @@ def test_cut_video_ends_with_a_warning(tmp_path, caplog):
     assert 0 < len(frames) < 60
 
 
-def test_corrupt_bytes_in_the_middle_do_not_hang(tmp_path):
+def test_corrupt_bytes_in_the_middle_do_not_hang(tmp_path, caplog):
     data = bytearray(write_video(tmp_path / "clip.avi", frames=60, codec="MJPG").read_bytes())
     for start in (m.start() + 40 for m in list(re.finditer(b"00dc", data))[20:25]):
         data[start : start + 300] = bytes(300)
     damaged = tmp_path / "damaged.avi"
     damaged.write_bytes(data)
     frames = list(open_source(damaged))
-    assert 55 <= len(frames) <= 60
+    assert 50 <= len(frames) < 60 and "damaged" in caplog.text
     assert all(f.image.shape == (HEIGHT, WIDTH, 3) for f in frames)
 
 
