@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from humar_edge import rle
 from humar_edge.data.refhuman import Entry
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.kinds import KINDS, caption_kind
@@ -44,7 +45,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One entry compared with its prediction; the masks themselves are not kept.
+    """One entry compared with its prediction.
 
     Attributes:
         entry: the entry.
@@ -57,6 +58,7 @@ class Outcome:
         box_iou: overlap of the boxes.
         overlap: intersection and union of the masks in pixels; None without an annotated or predicted mask.
         pckh: correct and counted keypoints.
+        mask: run-length code of the predicted mask, where the evaluator keeps it.
     """
 
     entry: Entry
@@ -70,6 +72,7 @@ class Outcome:
     box_iou: float = 0.0
     overlap: tuple[int, int] | None = None
     pckh: tuple[int, int] = (0, 0)
+    mask: dict[str, Any] | None = None
 
     @property
     def quality(self) -> float:
@@ -87,12 +90,14 @@ class Evaluator:
 
     Attributes:
         threshold: score from which the person counts as found, for F1.
+        keep_masks: whether outcomes keep the predicted masks, for pictures.
         outcomes: what was gathered, in order.
         times_ms: measured times of the inference stage.
         not_finite: number of predictions that held NaN or infinity; such values count as wrong.
     """
 
     threshold: float = 0.5
+    keep_masks: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     times_ms: list[float] = field(default_factory=list)
     not_finite: int = 0
@@ -116,6 +121,8 @@ class Evaluator:
         if prediction.inference_ms is not None:
             self.times_ms.append(float(prediction.inference_ms))
         outcome = _compare(entry, score, box, keypoints, prediction.mask)
+        if self.keep_masks and prediction.mask is not None:
+            outcome = replace(outcome, mask=rle.encode(prediction.mask))
         self.outcomes.append(outcome)
         return outcome
 

@@ -1,0 +1,101 @@
+"""Pictures of single outcomes and contact sheets of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from humar_edge import rle
+from humar_edge.data.refhuman import read_image
+from humar_edge.evaluation.evaluator import Outcome
+from humar_edge.keypoints import SKELETON
+
+ANNOTATED, PREDICTED = (80, 220, 80), (40, 120, 255)
+"""Colours of the annotation (green) and the prediction (orange), BGR."""
+
+TILE = 280
+_TEXT_HEIGHT = 46
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_outcome(outcome: Outcome, side: int = TILE) -> np.ndarray:
+    """The entry's picture with annotation (thin, green) and prediction (orange, with its mask).
+
+    Args:
+        outcome: what to draw; its picture is read again.
+        side: the longer side of the result in pixels.
+
+    Returns:
+        uint8 [H, W, 3], BGR.
+    """
+    frame = read_image(outcome.entry.image_path)
+    if outcome.mask is not None:
+        mask = rle.decode(outcome.mask)
+        frame[mask] = (0.55 * frame[mask] + 0.45 * np.array(PREDICTED)).astype(np.uint8)
+    scale = side / max(frame.shape[:2])
+    size = (max(round(frame.shape[1] * scale), 1), max(round(frame.shape[0] * scale), 1))
+    picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if not outcome.entry.absent:
+        keypoints = outcome.entry.keypoints
+        _draw(picture, outcome.entry.box_xyxy * scale, keypoints[:, :2] * scale, keypoints[:, 2] > 0, ANNOTATED, 1)
+    everything = np.ones(len(outcome.keypoints), dtype=bool)
+    _draw(picture, outcome.box_xyxy * scale, outcome.keypoints[:, :2] * scale, everything, PREDICTED, 2)
+    return picture
+
+
+def contact_sheet(outcomes: Sequence[Outcome], columns: int = 4) -> np.ndarray:
+    """Tiles with caption and figures below each picture.
+
+    Args:
+        outcomes: at least one.
+        columns: tiles per row.
+
+    Returns:
+        uint8 [H, W, 3], BGR.
+    """
+    columns = min(columns, len(outcomes))
+    rows = -(-len(outcomes) // columns)
+    sheet = np.full((rows * (TILE + _TEXT_HEIGHT), columns * TILE, 3), 255, dtype=np.uint8)
+    for number, outcome in enumerate(outcomes):
+        top, left = (number // columns) * (TILE + _TEXT_HEIGHT), (number % columns) * TILE
+        picture = draw_outcome(outcome)
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        for line, text in enumerate((_printable(outcome.entry.caption), figures_line(outcome))):
+            place = (left + 4, top + TILE + 16 + 18 * line)
+            cv2.putText(sheet, text[:46], place, _FONT, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
+    return sheet
+
+
+def figures_line(outcome: Outcome) -> str:
+    """Score and overlaps of one outcome in a few words."""
+    if outcome.entry.absent:
+        return f"nobody; score {outcome.score:.2f}"
+    mask = f" mask {outcome.overlap[0] / max(outcome.overlap[1], 1):.2f}" if outcome.overlap else ""
+    return f"score {outcome.score:.2f} OKS {outcome.oks:.2f} box {outcome.box_iou:.2f}{mask}"
+
+
+def _printable(text: str) -> str:
+    # OpenCV's font knows ASCII only.
+    return text.encode("ascii", "replace").decode()
+
+
+def _draw(
+    picture: np.ndarray,
+    box: np.ndarray,
+    points: np.ndarray,
+    shown: np.ndarray,
+    colour: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    limit = 4 * max(picture.shape[:2])
+    corners = [tuple(int(v) for v in np.clip(corner, -limit, limit)) for corner in box.reshape(2, 2)]
+    cv2.rectangle(picture, corners[0], corners[1], colour, thickness, cv2.LINE_AA)
+    dots = [tuple(int(v) for v in np.clip(point, -limit, limit)) for point in points]
+    for first, second in SKELETON:
+        if shown[first] and shown[second]:
+            cv2.line(picture, dots[first], dots[second], colour, thickness, cv2.LINE_AA)
+    for dot, visible in zip(dots, shown, strict=True):
+        if visible:
+            cv2.circle(picture, dot, thickness + 1, colour, -1, cv2.LINE_AA)
