@@ -26,10 +26,8 @@ def check_size(images: Tensor, name: str) -> None:
     """
     height, width = int(images.shape[-2]), int(images.shape[-1])
     if height % 32 or width % 32:
-        near = tuple(max(32, round(side / 32) * 32) for side in (height, width))
-        raise ConfigError(
-            f"backbone '{name}': input size {height}x{width} is not divisible by 32; use for example {near[0]}x{near[1]}"
-        )
+        near = "x".join(str(max(32, round(side / 32) * 32)) for side in (height, width))
+        raise ConfigError(f"backbone '{name}': input {height}x{width} is not divisible by 32; use for example {near}")
 
 
 def fold_normalisation(

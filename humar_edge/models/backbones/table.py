@@ -29,15 +29,51 @@ class Recipe:
     package: tuple[str, str] | None = None
 
 
-def _timm(arch: str, tag: str, indices: tuple[int, ...], build: str, adopt: str, **options: Any) -> Recipe:
+def _timm(arch: str, tag: str, indices: tuple[int, ...], build: str = "", adopt: str = "adopt_timm") -> Recipe:
     return Recipe(
-        f"{_HERE}.{build}", f"{_HERE}.{adopt}", f"timm/{arch}.{tag}", {"arch": arch, "indices": indices, **options}
+        f"{_HERE}.{build or 'timm_backbone:TimmBackbone'}",
+        f"{_HERE}.timm_backbone:{adopt}",
+        f"timm/{arch}.{tag}",
+        {"arch": arch, "indices": indices},
     )
 
 
-_PLAIN = ("timm_backbone:TimmBackbone", "timm_backbone:adopt_timm")
+def _mobilevit(arch: str) -> Recipe:
+    return _timm(arch, "cvnets_in1k", _LAST_FOUR, adopt="adopt_mobilevit")
+
+
+def _efficientformer(arch: str) -> Recipe:
+    return _timm(arch, "snap_dist_in1k", _ALL_FOUR, build="any_size:efficientformer")
+
+
+def _poolformer(arch: str) -> Recipe:
+    return _timm(arch, "sail_in1k", _ALL_FOUR)
+
+
+def _segformer(hub: str, channels: tuple[int, int, int, int]) -> Recipe:
+    return Recipe(f"{_HERE}.mit:MixTransformer", f"{_HERE}.mit:adopt_mit", hub, {"channels": channels})
+
 
 RECIPES: dict[str, Recipe] = {
+    "segformer_b0": _segformer("nvidia/mit-b0", (32, 64, 160, 256)),
+    "segformer_b1": _segformer("nvidia/mit-b1", (64, 128, 320, 512)),
+    "mobilevit_xxs": _mobilevit("mobilevit_xxs"),
+    "mobilevit_xs": _mobilevit("mobilevit_xs"),
+    "mobilevit_s": _mobilevit("mobilevit_s"),
+    "efficientformer_l1": _efficientformer("efficientformer_l1"),
+    "efficientformer_l3": _efficientformer("efficientformer_l3"),
+    "efficientformer_l7": _efficientformer("efficientformer_l7"),
+    "efficientformerv2_s0": _efficientformer("efficientformerv2_s0"),
+    "efficientformerv2_s1": _efficientformer("efficientformerv2_s1"),
+    "efficientformerv2_s2": _efficientformer("efficientformerv2_s2"),
+    "poolformer_s12": _poolformer("poolformer_s12"),
+    "poolformer_s24": _poolformer("poolformer_s24"),
+    "poolformer_s36": _poolformer("poolformer_s36"),
+    "swin_T_224_1k": Recipe(
+        f"{_HERE}.swin:swin_tiny",
+        f"{_HERE}.swin:adopt_swin",
+        "timm/swin_tiny_patch4_window7_224.ms_in1k",
+    ),
     "efficientnet_lite0": Recipe(
         f"{_HERE}.timm_backbone:TimmBackbone",
         f"{_HERE}.timm_backbone:adopt_efficientnet_lite0",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
@@ -63,7 +62,7 @@ class TimmBackbone(nn.Module):
 
 def _feature_name(name: str, known: dict[str, Tensor]) -> str | None:
     """Name of a whole network's tensor inside timm's feature wrappers, None when the wrapper dropped it."""
-    flattened = re.sub(r"^([a-z]+)\.(\d+)\.", r"\1_\2.", name)
+    flattened = name.replace(".", "_", 1)
     return next((c for c in (f"body.{name}", f"body.{flattened}", f"body.model.{name}") if c in known), None)
 
 
