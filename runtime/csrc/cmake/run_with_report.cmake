@@ -1,0 +1,18 @@
+# cmake -DOUTPUT=file -DREPORT=file -P run_with_report.cmake -- command...
+# Runs the command and keeps what it prints in REPORT; on failure prints it, removes OUTPUT and fails.
+set(command "")
+set(after_separator FALSE)
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(index RANGE ${last})
+  if(after_separator)
+    list(APPEND command "${CMAKE_ARGV${index}}")
+  elseif(CMAKE_ARGV${index} STREQUAL "--")
+    set(after_separator TRUE)
+  endif()
+endforeach()
+execute_process(COMMAND ${command} RESULT_VARIABLE status OUTPUT_VARIABLE printed ERROR_VARIABLE printed)
+file(WRITE "${REPORT}" "${printed}")
+if(NOT status EQUAL 0)
+  file(REMOVE "${OUTPUT}")
+  message(FATAL_ERROR "${printed}")
+endif()
