@@ -172,31 +172,38 @@ def load_upstream(model: nn.Module, source: str | Path | Mapping[str, Tensor], *
     prefix = text_prefix(model)
     own = model.state_dict()
     values: dict[str, Tensor] = {}
-    unexpected, shapes, constants, aliases, checked = [], [], [], 0, 0
+    seen: set[str] = set()
+    problems: dict[str, list[str]] = {"missing": [], "unexpected": [], "of another shape": [], "other constants": []}
+    aliases = constants = 0
     # Aliases first, so that the top-level copy replaces them.
     for name in sorted(state, key=lambda entry: _ALIAS.match(entry) is None):
         tensor, target = state[name], upstream_to_own(name, prefix)
-        if target in values:
-            aliases += 1
         if target is None or target not in own:
-            if _COUNTING_BUFFER.fullmatch(name) and torch.equal(tensor.flatten(), torch.arange(tensor.numel())):
-                checked += 1
+            if _is_counting_buffer(name, tensor):
+                constants += 1
             else:
-                unexpected.append(name)
-        elif own[target].shape != tensor.shape:
-            shapes.append(f"{name} {list(tensor.shape)} (expected {list(own[target].shape)})")
+                problems["unexpected"].append(name)
+            continue
+        aliases += target in seen
+        seen.add(target)
+        if own[target].shape != tensor.shape:
+            problems["of another shape"].append(f"{name} {list(tensor.shape)} (expected {list(own[target].shape)})")
         elif not own[target].is_floating_point() and not torch.equal(own[target].cpu(), tensor.cpu()):
-            constants.append(name)
+            problems["other constants"].append(name)
         else:
             values[target] = tensor
-    mis_shaped = {upstream_to_own(entry.split(" ")[0], prefix) for entry in shapes}
-    missing = [name for name in own if name not in values and name not in mis_shaped and name not in constants]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "other constants": constants}
+    problems["missing"] = [name for name in own if name not in seen]
     if any(problems.values()):
         detail = "; ".join(f"{len(found)} {kind}: {_listing(found)}" for kind, found in problems.items() if found)
         raise CheckpointError(f"the checkpoint does not fit the network: {detail}")
     model.load_state_dict(values, strict=True)
-    return LoadReport(len(values), aliases, checked)
+    return LoadReport(len(values), aliases, constants)
+
+
+def _is_counting_buffer(name: str, tensor: Tensor) -> bool:
+    if not _COUNTING_BUFFER.fullmatch(name):
+        return False
+    return torch.equal(tensor.flatten().cpu(), torch.arange(tensor.numel()))
 
 
 def _listing(names: list[str], limit: int = 8) -> str:

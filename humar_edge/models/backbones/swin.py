@@ -1,6 +1,6 @@
 """Swin Transformer (Liu et al., 2021) with four normalised exports and the parameter names of published checkpoints.
 
-The only registered size is Swin-T, `swin_T_224_1k`, the default backbone of UniPHD. Any input size works: the picture is
+The only size in use is Swin-T, `swin_T_224_1k`, the default backbone of UniPHD. Any input size works: the picture is
 padded to patches, the grid to windows, and odd grids to pairs, always with zeros on the right and at the bottom.
 """
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from humar_edge.errors import CheckpointError
-
 WINDOW = 7
 SHIFT = 3
 _FOREIGN_REGION = -100.0
 # Entries of classification checkpoints that a feature extractor has no place for.
-_CLASSIFIER_ONLY = re.compile(r"(head|norm)\.(weight|bias)|layers\.\d+\.blocks\.\d+\.attn_mask")
+_CLASSIFIER_ONLY = re.compile(r"(head|head\.fc|norm)\.(weight|bias)|layers\.\d+\.blocks\.\d+\.attn_mask")
+_EXPORT_NORM = re.compile(r"norm\d\.")
+_DOWNSAMPLE = re.compile(r"layers\.(\d+)\.downsample")
 
 
 def relative_position_index(window: int = WINDOW) -> Tensor:
@@ -255,24 +255,26 @@ def swin_tiny(drop_path: float = 0.2) -> SwinTransformer:
     return SwinTransformer(drop_path=drop_path)
 
 
-def load_classification_weights(backbone: SwinTransformer, state: Mapping[str, Tensor]) -> None:
-    """Load an ImageNet classification checkpoint: its head and final norm are left out, the export norms stay as they are.
+def adopt_swin(network: SwinTransformer, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Entries of an ImageNet classification checkpoint as a state dict of `network`.
+
+    Accepts the authors' names and timm's, which count the step between two stages to the later one. Head and final norm
+    are left out; export norms and position indices, which such checkpoints lack, stay as they are.
 
     Args:
-        backbone: the network to fill.
-        state: entries under the published Swin names, for instance the `model` entry of `swin_tiny_patch4_window7_224`.
-
-    Raises:
-        CheckpointError: an entry is missing, unknown or of another shape.
+        network: the backbone to be filled.
+        published: the checkpoint's state dict.
     """
-    wanted = {name: tensor for name, tensor in state.items() if not _CLASSIFIER_ONLY.fullmatch(name)}
-    own = backbone.state_dict()
-    missing = [name for name in own if name not in wanted and not re.match(r"norm\d\.", name)]
-    unexpected = [name for name in wanted if name not in own]
-    shapes = [name for name in wanted if name in own and wanted[name].shape != own[name].shape]
-    if missing or unexpected or shapes:
-        raise CheckpointError(
-            f"not a checkpoint of this Swin backbone: missing {missing[:3]} ({len(missing)} in all), "
-            f"unexpected {unexpected[:3]} ({len(unexpected)}), other shape {shapes[:3]} ({len(shapes)})"
-        )
-    backbone.load_state_dict(wanted, strict=False)
+    timm_naming = "layers.3.downsample.norm.weight" in published
+    state = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if name.endswith("relative_position_index") or _EXPORT_NORM.match(name)
+    }
+    for name, tensor in published.items():
+        if _CLASSIFIER_ONLY.fullmatch(name):
+            continue
+        if timm_naming:
+            name = _DOWNSAMPLE.sub(lambda match: f"layers.{int(match[1]) - 1}.downsample", name)
+        state[name] = tensor
+    return state

@@ -107,7 +107,8 @@ class Decoder(nn.Module):
         states = []
         entering = references
         for layer, pose_head in zip(self.layers, pose_heads, strict=True):
-            codes = self.position_head(encode_points(references[:, :, 1:] * pyramid.ratios[:, 0, None, None], self.width))
+            padded = references[:, :, 1:] * pyramid.ratios[:, 0, None, None]
+            codes = self.position_head(encode_points(padded, self.width))
             codes = torch.cat((torch.zeros_like(codes[:, :, :1]), codes), 2)
             tokens = layer(tokens, codes, references, memory, pyramid)
             offsets = pose_head(tokens[:, :, 1:])

@@ -25,9 +25,9 @@ class Heads(nn.Module):
         self.poses = nn.ModuleList(Mlp(width, width, 2, 3) for _ in range(depth))
         self.visibility = nn.ModuleList(nn.Linear(width, 1) for _ in range(depth))
         for head in (*self.classes, *self.visibility):
-            nn.init.constant_(head.bias, PRIOR_BIAS)  # type: ignore[arg-type]
+            nn.init.constant_(head.bias, PRIOR_BIAS)
         for mlp in (*self.boxes, *self.poses):
-            mlp.zero_last()  # type: ignore[operator]
+            mlp.zero_last()
 
     def forward(self, layer: int, state: DecoderState) -> dict[str, Tensor]:
         """Predictions of one layer.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +18,7 @@ class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int, out: int, depth: int) -> None:
         super().__init__()
         sizes = [width, *[hidden] * (depth - 1), out]
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -62,10 +64,8 @@ class MultiHeadAttention(nn.Module):
         Returns:
             float [B,Lq,C].
         """
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (
-            self._split(functional.linear(x, w, b)) for x, w, b in zip((query, key, value), weights, biases, strict=True)
-        )
+        projections = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
+        q, k, v = (self._split(functional.linear(x, weight, offset)) for x, weight, offset in projections)
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if bias is not None:
             logits = logits + bias

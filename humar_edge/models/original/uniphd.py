@@ -120,7 +120,8 @@ class UniPHD(nn.Module):
         """
         maps = self.backbone(image)
         unpadded = torch.zeros_like(maps[2][:, 0], dtype=torch.bool)
-        return self._refer(image, maps, self.transformer.prompts.from_points(maps[2], unpadded, points), full_resolution)
+        features = self.transformer.prompts.from_points(maps[2], unpadded, points)
+        return self._refer(image, maps, features, full_resolution)
 
     def _prompt(
         self, maps: list[Tensor], padding: Tensor | None, prompt: TextPrompt | PointPrompt, images: Tensor
