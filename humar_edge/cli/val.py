@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -50,10 +51,10 @@ def command(
 
     index = RefHumanIndex.load(data, split)
     entries = choose_entries(index.entries, prompt, limit, seed)
-    predictor = open_predictor(model or default_bundle_path(), backend, threads)
-    click.echo(f"{len(entries)} entries on {predictor.backend} ({predictor.device})", err=True)
-    evaluator = Evaluator(threshold=predictor.threshold, keep_masks=report is not None)
-    with progress_bar("evaluating", len(entries)) as step:
+    opened = open_predictor(model or default_bundle_path(), backend, threads)
+    with closing(opened) as predictor, progress_bar("evaluating", len(entries)) as step:
+        click.echo(f"{len(entries)} entries on {predictor.backend} ({predictor.device})", err=True)
+        evaluator = Evaluator(threshold=predictor.threshold, keep_masks=report is not None)
         skipped = evaluate(predictor, entries, evaluator, prompt, step)
     setup = {
         "model": str(model or "embedded"),

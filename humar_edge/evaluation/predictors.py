@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from humar_edge.data.refhuman import Entry
-from humar_edge.errors import ConfigError, MissingExtraError
+from humar_edge.errors import CheckpointError, ConfigError, MissingExtraError
 from humar_edge.evaluation.evaluator import Prediction
 from humar_edge.prompts import PositionalPrompt, Prompt, TextPrompt, clean_text, point_prompt
 from humar_edge.results import Person
@@ -33,6 +33,9 @@ class FramePredictor(Protocol):
 
     def predict(self, frame: np.ndarray, prompt: Prompt | str) -> Person:
         """Find the person in a uint8 BGR frame [H, W, 3]."""
+
+    def close(self) -> None:
+        """Free the engines."""
 
 
 class TorchPredictor:
@@ -97,6 +100,10 @@ class TorchPredictor:
             timings={"inference": elapsed},
             mask_source=lambda: decode_mask(mask, box_xyxy, letterbox),
         )
+
+    def close(self) -> None:
+        """Forget the encoded prompts; the network belongs to the caller."""
+        self._prompts.clear()
 
     def _run(self, function: Any, *arrays: np.ndarray) -> list[np.ndarray]:
         import torch
@@ -164,7 +171,10 @@ def _prompt(predictor: FramePredictor, entry: Entry, prompt: str) -> Prompt:
 
 
 def _settings(meta: Mapping[str, Any]) -> tuple[tuple[int, int], int, float]:
-    height, width = meta["input_size"]
+    try:
+        height, width = meta["input_size"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError("the checkpoint does not say its input_size [height, width]") from error
     threshold = meta.get("thresholds", {}).get("score", 0.5)
     return (int(height), int(width)), int(meta.get("token_length", 32)), float(threshold)
 

@@ -81,14 +81,23 @@ def write_report(directory: Path, document: Mapping[str, Any], evaluator: Evalua
 def cases(evaluator: Evaluator, count: int = SHOWN) -> dict[str, list[Outcome]]:
     """The outcomes to look at: title -> outcomes, most telling first."""
     ranked = sorted(evaluator.present, key=lambda outcome: outcome.quality)
-    absent = sorted((o for o in evaluator.outcomes if o.entry.absent), key=lambda o: -o.score)
-    missed = sorted((o for o in evaluator.present if o.score < evaluator.threshold), key=lambda o: o.score)
-    return {
-        "Worst": ranked[:count],
-        "Best": ranked[::-1][:count],
-        "False alarms (nobody fits the caption)": [o for o in absent if o.score >= evaluator.threshold][:count],
-        "Missed (present, but scored low)": missed[:count],
+    alarms = [o for o in evaluator.outcomes if o.entry.absent and o.score >= evaluator.threshold]
+    missed = [o for o in evaluator.present if o.score < evaluator.threshold]
+    groups = {
+        "Worst": ranked,
+        "Best": ranked[::-1],
+        "False alarms (nobody fits the caption)": sorted(alarms, key=lambda o: -o.score),
+        "Missed (present, but scored low)": sorted(missed, key=lambda o: o.score),
     }
+    return {title: _distinct(outcomes)[:count] for title, outcomes in groups.items()}
+
+
+def _distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The first outcome of each picture: a dozen captions of one photo would fill a sheet."""
+    first: dict[Path, Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault(outcome.entry.image_path, outcome)
+    return list(first.values())
 
 
 def _plots(directory: Path, document: Mapping[str, Any], evaluator: Evaluator) -> list[tuple[str, str]]:

@@ -15,6 +15,9 @@ from humar_edge.keypoints import SKELETON
 ANNOTATED, PREDICTED = (80, 220, 80), (40, 120, 255)
 """Colours of the annotation (green) and the prediction (orange), BGR."""
 
+LEAST_VISIBLE = 0.3
+"""Predicted keypoints below this visibility are not drawn."""
+
 TILE = 280
 _TEXT_HEIGHT = 46
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -37,11 +40,12 @@ def draw_outcome(outcome: Outcome, side: int = TILE) -> np.ndarray:
     scale = side / max(frame.shape[:2])
     size = (max(round(frame.shape[1] * scale), 1), max(round(frame.shape[0] * scale), 1))
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    guess = outcome.keypoints
+    shown = guess[:, 2] >= LEAST_VISIBLE if guess.shape[1] > 2 else np.ones(len(guess), dtype=bool)
+    _draw(picture, outcome.box_xyxy * scale, guess[:, :2] * scale, shown, PREDICTED, 2)
     if not outcome.entry.absent:
         keypoints = outcome.entry.keypoints
         _draw(picture, outcome.entry.box_xyxy * scale, keypoints[:, :2] * scale, keypoints[:, 2] > 0, ANNOTATED, 1)
-    everything = np.ones(len(outcome.keypoints), dtype=bool)
-    _draw(picture, outcome.box_xyxy * scale, outcome.keypoints[:, :2] * scale, everything, PREDICTED, 2)
     return picture
 
 

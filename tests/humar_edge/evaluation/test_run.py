@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def data(tmp_path, colour_scene) -> Path:
 
 def test_a_bundle_that_finds_everybody(data, tiny_bundle):
     evaluator = Evaluator()
-    with open_predictor(tiny_bundle, "openvino", 1) as predictor:
+    with closing(open_predictor(tiny_bundle, "openvino", 1)) as predictor:
         skipped = evaluate(predictor, RefHumanIndex.load(data).entries, evaluator)
     summary = evaluator.summary()
     assert not skipped and summary["entries"] == 6
@@ -53,13 +54,13 @@ def test_a_bundle_that_finds_everybody(data, tiny_bundle):
 def test_positional_prompts(data, tiny_bundle, prompt):
     evaluator = Evaluator()
     entries = choose_entries(RefHumanIndex.load(data).entries, prompt)
-    with open_predictor(tiny_bundle, "openvino", 1) as predictor:
+    with closing(open_predictor(tiny_bundle, "openvino", 1)) as predictor:
         evaluate(predictor, entries, evaluator, prompt)
     assert len(evaluator.outcomes) == 4 and evaluator.summary()["overall"]["box_Acc@0.5"] == 1
 
 
 def test_masks_count_below_the_threshold(data, tiny_bundle):
-    with open_predictor(tiny_bundle, "openvino", 1) as predictor:
+    with closing(open_predictor(tiny_bundle, "openvino", 1)) as predictor:
         predictor.threshold = 0.99
         evaluator = Evaluator(threshold=0.99)
         evaluate(predictor, RefHumanIndex.load(data).entries, evaluator)
@@ -74,7 +75,7 @@ def test_broken_pictures_are_counted(data, tiny_bundle):
     (data / "RefHuman_val.json").write_text(json.dumps(content))
     steps: list[None] = []
     evaluator = Evaluator()
-    with open_predictor(tiny_bundle, "openvino", 1) as predictor:
+    with closing(open_predictor(tiny_bundle, "openvino", 1)) as predictor:
         entries = RefHumanIndex.load(data).entries
         skipped = evaluate(predictor, entries, evaluator, on_step=lambda: steps.append(None))
     assert skipped == {"unreadable picture": 3, "picture of another size than annotated": 1}
@@ -114,7 +115,7 @@ def test_a_report_escapes_what_it_is_given(data, tiny_bundle, tmp_path):
     from humar_edge.evaluation.report import result_document, write_report
 
     evaluator = Evaluator(keep_masks=True)
-    with open_predictor(tiny_bundle, "openvino", 1) as predictor:
+    with closing(open_predictor(tiny_bundle, "openvino", 1)) as predictor:
         evaluate(predictor, RefHumanIndex.load(data).entries[:1], evaluator)
     setup = {"model": "<script>", "data": "d", "split": "val"}
     page = write_report(tmp_path / "r", result_document(setup, evaluator, RefHumanIndex.load(data).skipped), evaluator)
