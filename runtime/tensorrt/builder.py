@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -102,7 +103,7 @@ class EngineBuilder:
         except OSError as error:
             return self._build_aside(error)
         with locked(self.cache.lock_file(self.entry), self._say_waiting):
-            if found := self._cached():
+            if found := self._cached(self.watcher.message):
                 return found
             return self._build_into_cache()
 
@@ -140,11 +141,11 @@ class EngineBuilder:
     def _say_waiting(self) -> None:
         self.watcher.message(f"another process is building {self.entry.engine.name}; waiting for it")
 
-    def _cached(self) -> EngineFile | None:
+    def _cached(self, tell: Callable[[str], None] = lambda text: None) -> EngineFile | None:
         if not self.entry.exists():
             return None
         if damage := self.entry.damage():
-            self.watcher.message(f"the cached engine {self.entry.engine.name} is damaged: {damage}; building it again")
+            tell(f"the cached engine {self.entry.engine.name} is damaged: {damage}; building it again")
             return None
         data = self.entry.engine.read_bytes()
         return EngineFile(self.entry.engine, data, self.entry.metadata() or {}, self.plugin, built=False)

@@ -1,4 +1,4 @@
-"""A double of the used part of `pycuda.driver`, on `host_gpu`; names and arguments as in src/wrapper/wrap_cudadrv.cpp."""
+"""A double of the used part of `pycuda.driver`, on `host_gpu`; names and arguments as in its wrap_cudadrv.cpp."""
 
 from __future__ import annotations
 

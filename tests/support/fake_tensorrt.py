@@ -250,7 +250,9 @@ class Builder(_Counted):
     def build_serialized_network(self, network, config):
         problem = os.environ.get("FAKE_TENSORRT_FAIL")
         if problem == "oom":
-            self._logger._say(ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (Requested size was 9663676416 bytes.)")
+            self._logger._say(
+                ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (Requested size was 9663676416 bytes.)"
+            )
         if problem in ("oom", "silent"):
             return None
         if problem == "killed":

@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime")
 
 
 def make_onnx(path: Path, scale: float = 2.0, size: int = 4, operator: str = "", half: bool = False) -> Path:
-    """image uint8 [1,size,size,3], bias float32 [1,3] -> pooled float32 [1,3], mask float32 [1,size,size], half on wish."""
+    """image uint8 [1,size,size,3], bias float32 [1,3] -> pooled float32 [1,3], mask float32 [1,size,size]."""
     from onnx import TensorProto, helper
 
     weight = helper.make_tensor("scale", TensorProto.FLOAT, [], [scale])

@@ -32,7 +32,9 @@ def facts(engine) -> dict:
 def files(tmp_path) -> list[str]:
     """Everything in the cache but locks."""
     root = tmp_path / "cache"
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return sorted(
+        path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"
+    )
 
 
 def test_builds_once_then_reads(make, small, watcher, tmp_path):
@@ -49,7 +51,13 @@ def test_engine_is_pure_and_the_sidecar_describes_it(make, small):
     engine = make(small).engine()
     assert engine.data.startswith(b"FAKE-PLAN ")
     described = json.loads(engine.path.with_suffix(".json").read_text())
-    expected = {"tensorrt": "10.16.1.11", "cuda": "12.9", "compute_capability": "8.7", "precision": "fp32", "gpu": "Host GPU"}
+    expected = {
+        "tensorrt": "10.16.1.11",
+        "cuda": "12.9",
+        "compute_capability": "8.7",
+        "precision": "fp32",
+        "gpu": "Host GPU",
+    }
     assert expected.items() <= described.items()
     assert described["engine_bytes"] == len(engine.data)
     assert described["build_peak_rss"] > 0
@@ -106,8 +114,9 @@ def test_truncated_engine_is_built_again_with_a_message(make, small, watcher):
     first = make(small).engine()
     first.path.write_bytes(first.data[:10])
     again = make(small).engine()
-    assert again.built and again.data == first.data
-    assert any(f"is damaged: it has 10 bytes instead of {len(first.data)}; building it again" in m for m in watcher.messages)
+    assert again.built and facts(again)["size"] == facts(first)["size"]
+    wanted = f"is damaged: it has 10 bytes instead of {len(first.data)}; building it again"
+    assert sum(wanted in text for text in watcher.messages) == 1
 
 
 def test_changed_byte_and_broken_sidecar_are_noticed(make, small, watcher):
@@ -123,7 +132,7 @@ def test_changed_byte_and_broken_sidecar_are_noticed(make, small, watcher):
 
 
 def test_version_mismatch_inside_rebuilds_once_and_names_both(gpu, make, small, watcher, feed, monkeypatch):
-    """An engine under the right key that TensorRT refuses, as after a library was swapped under a running installation."""
+    """An engine under the right key that TensorRT refuses, as after a library was swapped."""
     from humar_edge.runtime.runners.tensorrt import TensorRTRunner
 
     engine = make(small).engine()
@@ -161,7 +170,7 @@ def test_failed_build_says_why_and_leaves_nothing(make, small, tmp_path, monkeyp
 def test_worker_that_does_not_start_says_why(make, small, monkeypatch):
     builder = make(small)
     monkeypatch.setenv("FAKE_TENSORRT_STEP_SECONDS", "soon")
-    with pytest.raises(BackendError, match="could not convert string to float|ended with exit code 1"):
+    with pytest.raises(BackendError, match=r"could not convert string to float|ended with exit code 1"):
         builder.engine()
 
 
@@ -191,6 +200,7 @@ def child(small, tmp_path, **environment) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(gpu, small, tmp_path):
     both = [child(small, tmp_path, FAKE_TENSORRT_STEP_SECONDS="0.5") for _ in range(2)]
     results = [process.communicate(timeout=60) for process in both]
@@ -205,6 +215,7 @@ def wait_for_building(tmp_path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_interrupted_build_leaves_nothing(gpu, small, tmp_path):
     process = child(small, tmp_path, FAKE_TENSORRT_STEP_SECONDS="30")
     wait_for_building(tmp_path)
@@ -215,6 +226,7 @@ def test_interrupted_build_leaves_nothing(gpu, small, tmp_path):
     assert list((tmp_path / "cache").rglob("*.building")) == []
 
 
+@pytest.mark.slow
 def test_build_after_a_killed_one_starts_clean(gpu, make, small, tmp_path):
     process = child(small, tmp_path, FAKE_TENSORRT_STEP_SECONDS="30")
     wait_for_building(tmp_path)

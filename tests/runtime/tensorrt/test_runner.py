@@ -142,7 +142,10 @@ def test_second_thread_gets_a_clear_error_and_turns_are_fine(runner_class, small
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": np.zeros((1, 4, 5, 3), np.uint8)}, r"input 'image' must be uint8\[1, 4, 4, 3\], got uint8\[1, 4, 5, 3\]"),
+        (
+            {"image": np.zeros((1, 4, 5, 3), np.uint8)},
+            r"input 'image' must be uint8\[1, 4, 4, 3\], got uint8\[1, 4, 5, 3\]",
+        ),
         ({"image": np.zeros((1, 4, 4, 3), np.float32)}, r"input 'image' must be uint8.*got float32"),
         ({"other": np.zeros(1)}, "other"),
     ],
@@ -201,7 +204,9 @@ def test_engine_file_runs_directly_and_is_never_rebuilt(gpu, runner_class, small
     import tensorrt
 
     monkeypatch.setattr(tensorrt, "__version__", "11.4.0.106")
-    with pytest.raises(BackendError, match=r"built by TensorRT 10\.16\.1\.11, this is TensorRT 11\.4\.0\.106: .*rebuild"):
+    with pytest.raises(
+        BackendError, match=r"built by TensorRT 10\.16\.1\.11, this is TensorRT 11\.4\.0\.106: .*rebuild"
+    ):
         runner_class(target)
 
 
