@@ -27,8 +27,8 @@
 // FP16; neighbouring queries sample neighbouring pixels, so part of it hits L1. A decoder layer (Lq = 20) is launch
 // bound: 160 pairs.
 // Shared memory of a block at D = 32 and L = P = 4, with the pitch of 17 and the levels: 5.5 KB in FP32, 10.9 KB in FP16.
-// In FP32 it does not limit the occupancy; in FP16 it allows five blocks of 128 threads on SM 75 (64 KB; eight would be
-// full) and eight on SM 86 and 89 (100 KB; twelve would be full).
+// In FP16 it allows five blocks of 128 threads on SM 75 (64 KB; eight would be full) and eight on SM 86 and 89 (100 KB;
+// twelve would be full). In FP32 the registers (54, docs/plugin.md) are the limit: full on SM 75, nine blocks elsewhere.
 #include "ms_deform_attn_cuda.h"
 
 #include <cuda_runtime.h>
