@@ -12,6 +12,13 @@ from torch.nn import functional
 EXCLUDED = -1e4
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` int64 [B,n] of values [B,S,...] -> [B,n,...]; one plain Gather in an exported graph."""
+    batch, rows = int(values.shape[0]), int(values.shape[1])
+    flat = index + torch.arange(batch, device=index.device)[:, None] * rows
+    return values.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, (batch, -1))
+
+
 class Mlp(nn.Module):
     """`depth` linear layers with ReLU between them and none after the last."""
 

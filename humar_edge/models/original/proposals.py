@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from humar_edge.models.original.encoder import Pyramid
-from humar_edge.models.original.layers import Mlp
+from humar_edge.models.original.layers import Mlp, take
 
 _MARGIN = 0.01
 # The logit of 1 with a finite value: the sigmoid of this plus any sensible offset is exactly 1 in FP32 and FP16.
@@ -71,11 +71,11 @@ class ProposalHead(nn.Module):
         queries = min(self.queries, int(memory.shape[1]))
         cells = logits.amax(-1).topk(queries, 1).indices
 
-        tokens = torch.take_along_dim(tokens, cells[..., None], 1)
-        logits = torch.take_along_dim(logits, cells[..., None], 1)
+        tokens = take(tokens, cells)
+        logits = take(logits, cells)
         centres = centres.clamp(_MARGIN, 1 - _MARGIN)
         start = (centres / (1.0 - centres)).log()
         start = torch.where(valid[..., None], start, torch.full_like(start, _LOGIT_OF_ONE))
-        start = torch.take_along_dim(start, cells[..., None], 1)
+        start = take(start, cells)
         keypoints = (self.keypoints(tokens).unflatten(-1, (-1, 2)) + start[:, :, None]).sigmoid()
         return Proposals(tokens, logits, keypoints, cells)

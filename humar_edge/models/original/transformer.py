@@ -13,6 +13,7 @@ from humar_edge.models.original.encoder import Encoder, Pyramid
 from humar_edge.models.original.encodings import encode_grid
 from humar_edge.models.original.fusion import Fusion
 from humar_edge.models.original.heads import PRIOR_BIAS, Heads
+from humar_edge.models.original.layers import take
 from humar_edge.models.original.masks import MaskHead
 from humar_edge.models.original.prompts import PromptBranches, PromptFeatures
 from humar_edge.models.original.proposals import ProposalHead, Proposals
@@ -142,8 +143,8 @@ class UniPHDTransformer(nn.Module):
             chosen: int64 [B,n], query indices.
         """
         state = decoded.states[-1]
-        tokens = torch.take_along_dim(state.tokens[:, :, 0], chosen[..., None], 1)
+        tokens = take(state.tokens[:, :, 0], chosen)
         # The centre that enters the last layer, in pixels.
-        centres = torch.take_along_dim(state.references[:, :, 0], chosen[..., None], 1) * sizes.flip(-1)[:, None]
+        centres = take(state.references[:, :, 0], chosen) * sizes.flip(-1)[:, None]
         levels = decoded.pyramid.split(decoded.memory)[:3]
         return self.masks(tokens, centres, levels, maps[0], maps[1])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from humar_edge.models.original.layers import take
 from humar_edge.models.original.masks import to_pixels, to_stride4
 from humar_edge.models.original.prompts import PointPrompt, PromptFeatures, TextPrompt
 from humar_edge.models.original.transformer import PERSON, UniPHDTransformer
@@ -145,11 +146,7 @@ class UniPHD(nn.Module):
         sizes = torch.tensor([[height, width]], dtype=torch.float32, device=image.device)
         z = self.transformer.decode_masks(decoded, maps, sizes, best)[:, 0]
         mask = to_pixels(z)[..., :height, :width] if full_resolution else to_stride4(z)
-
-        def pick(values: Tensor) -> Tensor:
-            index = best.reshape(-1, *[1] * (values.dim() - 1))
-            return torch.take_along_dim(values, index, 1)[:, 0]
-
         points = torch.cat((outputs["keypoints"], outputs["visibility"].sigmoid()[..., None]), -1)
-        score = torch.take_along_dim(outputs["logits"][..., PERSON], best, 1)[:, 0].sigmoid()
-        return Referred(score, pick(outputs["boxes"]), pick(points), mask)
+        scores = outputs["logits"][..., PERSON].sigmoid()
+        score, box, keypoints = (take(values, best)[:, 0] for values in (scores, outputs["boxes"], points))
+        return Referred(score, box, keypoints, mask)
