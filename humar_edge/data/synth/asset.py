@@ -54,7 +54,8 @@ class Asset:
         heads_mean, heads_components: bone heads, [B, 3] and [K, B*3].
         landmarks: bone name -> canonical bone head [3], the frame of `rest` coordinates.
         keypoint_index, keypoint_weight: [17, 64], COCO keypoints as weighted sums of skin vertices.
-        faces: name -> int64 [F, 3] (`body`, `skirt`, `hair`, `eye`, `cloth`).
+        faces: name -> int64 [F, 3] (`body`, `skirt`, `hair`, `eye` of the skin; `cloth`, and `shoe`, the
+            convex hulls of the feet, of the cloth).
         region: name -> float32 [N], soft membership of skin vertices (`hand`, `foot`, `head`, `lip`).
         cloth_foot: float32 [M], the same for the feet of the cloth.
     """
@@ -99,7 +100,7 @@ def load_asset() -> Asset:
     cloth = Surface(
         real("SMv"), real("SBv").reshape(count, -1), _dense(raw["ci4"], raw["cw4"], len(bones)), real("cattr")
     )
-    faces = {"body": "f_body", "skirt": "f_skirt", "hair": "f_hair", "eye": "f_eye", "cloth": "cf"}
+    faces = {"body": "f_body", "skirt": "f_skirt", "hair": "f_hair", "eye": "f_eye", "cloth": "cf", "shoe": "f_shoe"}
     return Asset(
         skin=skin,
         cloth=cloth,

@@ -51,7 +51,7 @@ def _rough(rng: Rng, points: Floats, base: Floats, strength: float) -> Floats:
 
 
 def _carpet(rng: Rng, points: Floats) -> Floats:
-    return _rough(rng, points, _muted(rng, 0.25, 0.75, 0.1), 0.12)
+    return _rough(rng, points, _muted(rng, 0.25, 0.75, 0.05), 0.12)
 
 
 def _asphalt(rng: Rng, points: Floats) -> Floats:

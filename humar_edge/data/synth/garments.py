@@ -61,16 +61,16 @@ def _neighbours() -> Ints:
     return np.array([(sorted(near)[:8] + [i] * 8)[:8] for i, near in enumerate(around)], np.int64)
 
 
-def _draped(vertices: Floats, rounds: int, rows: Mask | None = None) -> Floats:
-    """Vertices smoothed by their neighbours, which closes the hollows a tight surface would follow."""
-    near = _neighbours()
-    if rows is None:
-        for _ in range(rounds):
-            vertices = 0.5 * vertices + 0.5 * vertices[near].mean(1)
-        return vertices
-    index, vertices = np.nonzero(rows)[0], vertices.copy()
+def _draped(vertices: Floats, rounds: int, rows: Mask) -> Floats:
+    """Some vertices smoothed by their neighbours, which closes the hollows a tight surface would follow."""
+    index = np.nonzero(rows)[0]
+    near = np.ascontiguousarray(_neighbours()[index].T)
+    vertices = vertices.copy()
     for _ in range(rounds):
-        vertices[index] = 0.4 * vertices[index] + 0.6 * vertices[near[index]].mean(1)
+        total = vertices[near[0]]
+        for column in near[1:]:
+            total += vertices[column]
+        vertices[index] = 0.5 * vertices[index] + np.float32(0.5 / len(near)) * total
     return vertices
 
 
@@ -85,7 +85,6 @@ def _face_means() -> dict[str, Floats]:
         "foot": asset.region["foot"][body].mean(1),
         "head": asset.region["head"][body].mean(1),
         "cloth": asset.cloth.rest[cloth].mean(1),
-        "cloth_foot": asset.cloth_foot[cloth].mean(1),
     }
 
 
@@ -98,7 +97,7 @@ def _skin(body: Body, outfit: Outfit) -> Iterator[Layer]:
     covered |= (arm < top.sleeve - 0.1) & (leg < top.hem - 0.05) & low & (mean["head"] < 0.3)
     if outfit.jacket:
         covered |= (arm > 0.1) & (arm < outfit.jacket.sleeve - 0.1)
-    covered |= (mean["foot"] > 0.3) & (mean["body"][:, 2] < ankle_height() - 0.01)
+    covered |= (mean["foot"] > 0.3) & (mean["body"][:, 2] < ankle_height())
     covered &= mean["hand"] <= 0.5
     attributes = np.concatenate([asset.skin.rest, asset.region["lip"][:, None]], 1)
 
@@ -200,12 +199,12 @@ def _top(body: Body, outfit: Outfit, cloth: Floats, normals: Floats) -> Iterator
         )
 
 
-def _shoes(body: Body, outfit: Outfit, normals: Floats) -> Iterator[Layer]:
+def _shoes(body: Body, outfit: Outfit) -> Iterator[Layer]:
+    """Convex hulls of the feet, let out a little: no toes show."""
     asset = load_asset()
-    smooth = _draped(body.cloth + 0.014 * normals, 24, asset.cloth_foot > 0.25)
-    faces = asset.faces["cloth"][_face_means()["cloth_foot"] > 0.3]
-    limit = ankle_height() + 0.012
-    yield Layer(smooth, faces, asset.cloth.rest, materials.shoes(outfit), lambda a: a[:, 2] < limit, part="shoe")
+    faces = asset.faces["shoe"]
+    hull = body.cloth + 0.012 * vertex_normals(body.cloth, faces)
+    yield Layer(hull, faces, asset.cloth.rest, materials.shoes(outfit), part="shoe")
 
 
 def _hair(body: Body, outfit: Outfit) -> Iterator[Layer]:
@@ -249,12 +248,14 @@ def layers(body: Body, outfit: Outfit) -> list[Layer]:
     """All layers of a dressed body, in the body's own frame."""
     faces = load_asset().faces["cloth"]
     normals = vertex_normals(body.cloth, faces)
-    loose = _draped(body.cloth, 3 + round(6 * outfit.top.loose))
+    rest = load_asset().cloth.rest
+    upper = (rest[:, 3] > -0.3) | (rest[:, 4] < max(outfit.top.hem, outfit.jacket.hem if outfit.jacket else 0) + 0.2)
+    loose = _draped(body.cloth, 3 + round(6 * outfit.top.loose), upper)
     loose_normals = vertex_normals(loose, faces)
     return [
         *_skin(body, outfit),
         *_bottom(body, outfit, body.cloth, normals),
         *_top(body, outfit, loose, loose_normals),
-        *_shoes(body, outfit, normals),
+        *_shoes(body, outfit),
         *_hair(body, outfit),
     ]

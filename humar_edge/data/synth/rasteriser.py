@@ -29,6 +29,11 @@ class Fragments(NamedTuple):
         return Fragments(self.pixel[keep], self.face[keep], self.weight[keep], self.nearness[keep])
 
 
+def _least(corners: Floats) -> Floats:
+    """Minimum over the three corners; much faster than a reduction over so short an axis."""
+    return np.minimum(np.minimum(corners[:, 0], corners[:, 1]), corners[:, 2])
+
+
 def rasterise(points: Floats, faces: Ints, width: int, height: int, *, double_sided: bool = False) -> Fragments:
     """Fragments of triangles; a pixel belongs to a triangle that contains its centre (edge functions).
 
@@ -41,12 +46,12 @@ def rasterise(points: Floats, faces: Ints, width: int, height: int, *, double_si
     corner = points[faces].astype(np.float32)
     x, y = corner[..., 0], corner[..., 1]
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    left = np.maximum(np.ceil(x.min(1) - 0.5), 0).astype(np.int32)
-    right = np.minimum(np.floor(x.max(1) - 0.5), width - 1).astype(np.int32)
-    top = np.maximum(np.ceil(y.min(1) - 0.5), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(y.max(1) - 0.5), height - 1).astype(np.int32)
+    left = np.maximum(np.ceil(_least(x) - 0.5), 0).astype(np.int32)
+    right = np.minimum(np.floor(-_least(-x) - 0.5), width - 1).astype(np.int32)
+    top = np.maximum(np.ceil(_least(y) - 0.5), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(-_least(-y) - 0.5), height - 1).astype(np.int32)
     facing = np.abs(area) > 1e-9 if double_sided else area < -1e-9  # y points down, so the front has negative area
-    kept = np.nonzero(facing & (right >= left) & (bottom >= top) & (corner[..., 2].min(1) > 0))[0]
+    kept = np.nonzero(facing & (right >= left) & (bottom >= top) & (_least(corner[..., 2]) > 0))[0]
 
     columns = right[kept] - left[kept] + 1
     boxes = columns * (bottom[kept] - top[kept] + 1)
@@ -68,7 +73,7 @@ def rasterise(points: Floats, faces: Ints, width: int, height: int, *, double_si
     inside = np.nonzero((w0 >= -1e-6) & (w1 >= -1e-6) & (w2 >= -1e-6))[0]
     face = kept[owner[inside]]
     weight = np.stack([w0[inside], w1[inside], w2[inside]], 1) * corner[face, :, 2]
-    nearness = weight.sum(1)
+    nearness = weight[:, 0] + weight[:, 1] + weight[:, 2]
     weight /= nearness[:, None]
     return Fragments(py[inside].astype(np.int64) * width + px[inside], face, weight, nearness)
 

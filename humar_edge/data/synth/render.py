@@ -104,9 +104,10 @@ def _casters(actors: Sequence[Actor], props: Sequence[Layer]) -> list[tuple[Floa
     return meshes
 
 
-def _pooled(values: Floats, factor: int) -> Floats:
-    height, width = values.shape[0] // factor, values.shape[1] // factor
-    return values.reshape(height, factor, width, factor, -1).mean((1, 3))
+def pooled(values: Floats, factor: int) -> Floats:
+    """Means of blocks of factor x factor values; [S*H, S*W, ...] to [H, W, ...]."""
+    blocks = [values[row::factor, column::factor] for row in range(factor) for column in range(factor)]
+    return np.asarray(sum(blocks[1:], blocks[0])) / np.float32(factor**2)
 
 
 def see_keypoints(points: Floats, owner: int, owners: Ints, nearness: Floats, factor: int) -> Floats:
@@ -193,7 +194,7 @@ def render(
     for number, actor in enumerate(actors, 1):
         points = camera.project(actor.placed(actor.body.keypoints))
         keypoints.append(see_keypoints(points, number, ids, nearness, factor))
-    alpha = _pooled((nearness > 0).astype(np.float32), factor)[..., 0]
+    alpha = pooled((nearness > 0).astype(np.float32), factor)
     return Rendered(
-        _pooled(colour.reshape(height, width, 3), factor), alpha, ids, nearness, keypoints, shadow_map, parts
+        pooled(colour.reshape(height, width, 3), factor), alpha, ids, nearness, keypoints, shadow_map, parts
     )

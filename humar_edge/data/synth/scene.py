@@ -17,7 +17,7 @@ from .lighting import Light, sample_light
 from .outfits import Outfit, sample_outfit
 from .poses import sample_pose
 from .props import box
-from .render import Actor, Rendered, render
+from .render import Actor, Rendered, pooled, render
 
 Rng = np.random.Generator
 
@@ -100,7 +100,7 @@ def _camera(rng: Rng, width: int, height: int, tall: float) -> tuple[Camera, flo
     """A camera and the distance at which somebody of height `tall` fills the wanted share of the picture."""
     field_of_view = np.radians(rng.uniform(28, 52))
     focal = max(width, height) / 2 / np.tan(field_of_view / 2)
-    share = float(np.exp(rng.uniform(np.log(0.42), np.log(1.12))))
+    share = float(np.exp(rng.uniform(np.log(0.48), np.log(1.15))))
     distance = max(1.7, focal * tall / (share * height))
     eye = rng.uniform(0.8, 2.1)
     aim = rng.uniform(0.45, 0.58) * tall if share < 0.95 else rng.uniform(0.58, 0.72) * tall
@@ -142,7 +142,7 @@ def _layout(rng: Rng, camera: Camera, base: float, people: list[tuple[Body, Outf
         rng.shuffle(slots)
         actors = []
         for (body, outfit), slot in zip(people, slots):
-            distance = base * rng.uniform(0.95, 1.0 + 0.22 * count)
+            distance = base * rng.uniform(0.95, 1.0 + 0.16 * count)
             yaw = rng.uniform(-75, 75) if rng.random() < 0.8 else rng.uniform(0, 360)
             actors.append(Actor(body, outfit, yaw, camera.ground_point(slot * camera.width, distance)))
         outlines = [_outline(camera, actor) for actor in actors]
@@ -179,8 +179,18 @@ def _props(rng: Rng, camera: Camera, base: float, actors: list[Actor]) -> list[L
     return found
 
 
-def _finish(rng: Rng, rendered: Rendered, background: Floats, camera: Camera) -> np.ndarray:
-    """Lay people over the background with their shadows, match the light, add blur, noise and gamma: uint8 BGR."""
+def composite(rendered: Rendered, background: Floats, camera: Camera, darkness: float = 0.45) -> Floats:
+    """Lay people over a background, with their shadows on the ground and the light matched to it.
+
+    Args:
+        rendered: people and props.
+        background: linear float32 [H, W, 3].
+        camera: the view.
+        darkness: of the shadows, 0..1.
+
+    Returns:
+        Linear float32 [H, W, 3].
+    """
     points, hit = camera.ground()
     shade: Floats = np.zeros(hit.shape, np.float32)
     shade[hit] = rendered.shadow_map.shadow(points[hit], bias=0.0)
@@ -188,22 +198,32 @@ def _finish(rng: Rng, rendered: Rendered, background: Floats, camera: Camera) ->
     mean = float(background.mean())
     gain = np.clip(0.65 + 1.1 * mean, 0.7, 1.2)
     tint = (background.mean((0, 1)) / (mean + 1e-6)) ** 0.25
-    dark = (rng.uniform(0.3, 0.6) * shade)[..., None]
-    alpha = rendered.alpha[..., None]
-    picture = background * (1 - dark) * (1 - alpha) + rendered.colour * (gain * tint).astype(np.float32)
-    picture = np.clip(picture * np.float32(rng.uniform(0.85, 1.2)), 0, 1) ** np.float32(1 / 2.2)
+    behind = (1 - np.float32(darkness) * shade[..., None]) * (1 - rendered.alpha[..., None])
+    return background * behind + rendered.colour * (gain * tint).astype(np.float32)
+
+
+def to_bgr(linear: Floats) -> np.ndarray:
+    """Linear RGB to a uint8 BGR picture (gamma 2.2)."""
+    encoded = np.clip(linear, 0, 1) ** np.float32(1 / 2.2)
+    return np.ascontiguousarray((encoded * 255).astype(np.uint8)[..., ::-1])
+
+
+def _photographed(rng: Rng, picture: Floats) -> np.ndarray:
+    """Exposure, blur and noise of a camera; linear RGB to uint8 BGR."""
+    picture = picture * np.float32(rng.uniform(0.85, 1.2))
     if rng.random() < 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.35, 0.9))
+    image = to_bgr(picture)
     if rng.random() < 0.6:
-        picture = picture + rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(0.004, 0.022))
-    return np.ascontiguousarray((np.clip(picture, 0, 1) * 255).astype(np.uint8)[..., ::-1])
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(255 * rng.uniform(0.004, 0.022))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return image
 
 
 def _masks(rendered: Rendered, factor: int, count: int) -> list[np.ndarray]:
     """Pixels of which each person covers half or more."""
-    height, width = rendered.alpha.shape
-    blocks = rendered.owners.reshape(height, factor, width, factor)
-    return [(blocks == number).mean((1, 3)) >= 0.5 for number in range(1, count + 1)]
+    owners = rendered.owners
+    return [pooled((owners == number).astype(np.float32), factor) >= 0.5 for number in range(1, count + 1)]
 
 
 def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -219,7 +239,12 @@ def assemble(
 ) -> Scene:
     """Render actors over a background and collect what can be seen of each."""
     rendered = render(actors, props, camera, light, rng, factor)
-    picture = _finish(rng, rendered, background, camera)
+    picture = _photographed(rng, composite(rendered, background, camera, rng.uniform(0.3, 0.6)))
+    return collect(picture, actors, rendered, camera, factor)
+
+
+def collect(picture: np.ndarray, actors: list[Actor], rendered: Rendered, camera: Camera, factor: int) -> Scene:
+    """The scene that belongs to a picture: what can be seen of each actor."""
     figures = [
         Figure(
             actor.body,
