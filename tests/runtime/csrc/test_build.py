@@ -91,3 +91,17 @@ def test_a_kernel_that_does_not_compile_fails_the_build(configure, tmp_path: Pat
     assert done.returncode != 0
     assert "compute_1" in done.stdout + done.stderr
     assert not (tmp_path / "ms_deform_attn.cu.o").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_kernel_equals_the_host_library_on_a_gpu(configure, run, tmp_path: Path) -> None:
+    output = configure(tmp_path, "HUMAR_WITH_PLUGIN=OFF")
+    if "CUDA kernel: skipped" in output:
+        pytest.skip("nvcc is not installed")
+    run("cmake", "--build", tmp_path, "--target", "test_kernel_gpu")
+    done = subprocess.run([str(tmp_path / "tests/runtime/csrc/test_kernel_gpu")], capture_output=True, text=True)
+    if done.returncode == 77:
+        pytest.skip("no CUDA device")
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
