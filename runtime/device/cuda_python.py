@@ -83,7 +83,7 @@ class CudaPython:
         """See `DeviceProvider`."""
         flags = cudart.cudaHostAllocDefault
         address = int(_check(cudart.cudaHostAlloc(nbytes, flags), f"allocate {nbytes} bytes of pinned memory"))
-        return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
     def host_free(self, array: np.ndarray) -> None:
         """See `DeviceProvider`."""

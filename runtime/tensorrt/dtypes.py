@@ -7,7 +7,7 @@ import tensorrt as trt
 
 from humar_edge.errors import BackendError
 
-NUMPY = {
+NUMPY: dict[trt.DataType, np.dtype] = {
     trt.DataType.FLOAT: np.dtype(np.float32),
     trt.DataType.HALF: np.dtype(np.float16),
     trt.DataType.INT8: np.dtype(np.int8),

@@ -1,7 +1,7 @@
 """Compare uses of a module with the real module. Run as a program in a process where the real one can be imported.
 
-Arguments: the module to import, its name in sources, a JSON list of source files, and the double (or "-"). Prints a JSON
-list of problems and a count of what was checked.
+Arguments: the module to import, its name in sources, a JSON list of source files, and the double (or "-"). Prints a
+JSON object with the problems and what was checked.
 
 Sources are read, not listed by hand: every `trt.X.Y`, and every attribute and call on an object whose class is known,
 because the source annotates it (`config: trt.IBuilderConfig`) or because the real signature says what a call returns.
@@ -141,7 +141,7 @@ class Checker(ast.NodeVisitor):
         self.problem(node, f"{label} takes {[names for names, _, _ in overloads]}, called with {given} arguments")
         return None
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         self.generic_visit(node)
         value = self.value(node.value)
         for target in node.targets:
@@ -150,22 +150,22 @@ class Checker(ast.NodeVisitor):
             elif isinstance(target, ast.Attribute):
                 self.value(target)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.generic_visit(node)
         if isinstance(node.target, ast.Attribute):
             self.members[node.target.attr] = self.annotation(node.annotation)
         elif isinstance(node.target, ast.Name):
             self.names[node.target.id] = self.annotation(node.annotation)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         self.value(node)
         self.generic_visit(node)
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         self.value(node)
         self.generic_visit(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         # Members are annotated somewhere in the class and used everywhere in it.
         for part in ast.walk(node):
             if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Attribute):
@@ -186,7 +186,7 @@ class Checker(ast.NodeVisitor):
                     if mine != names:
                         self.problem(part, f"{part.name}{mine} overrides {real.__name__}.{part.name}{names}")
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         outer = dict(self.names)
         for argument in node.args.args:
             self.names[argument.arg] = self.annotation(argument.annotation)

@@ -1,8 +1,8 @@
 """Every name and signature of TensorRT and cuda-python that the runtime uses exists in the real bindings.
 
 The bindings import without a GPU once three shared libraries with the right names are on the loader's path; what they
-would contain is never called. Nothing here is a hand-kept list: uses are collected from the sources, and the double that
-the other tests execute is compared as well, so that whatever runs against it exists.
+would contain is never called. Nothing here is a hand-kept list: uses are collected from the sources, and the double
+that the other tests execute is compared as well, so that whatever runs against it exists.
 """
 
 from __future__ import annotations
