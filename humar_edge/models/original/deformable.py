@@ -35,34 +35,44 @@ def ms_deform_attn_gather(value: Tensor, shapes: Shapes, locations: Tensor, weig
     batch, cells, heads, depth = (int(size) for size in value.shape)
     queries, levels, points = int(locations.shape[1]), len(shapes), int(locations.shape[4])
     device = value.device
-    sizes = torch.tensor([[w, h] for h, w in shapes], dtype=torch.float32, device=device)[:, None]
-    starts = [sum(h * w for h, w in shapes[:level]) for level in range(levels)]
-    level_start = torch.tensor(starts, device=device)[:, None]
-    row_stride = torch.tensor([w for _, w in shapes], device=device)[:, None]
 
-    pixels = locations * sizes - 0.5
-    lower = pixels.floor()
-    fraction = pixels - lower
-    # Row of the table [N·S·M, D]: ((image · S) + cell) · M + head; the image and head part is a constant.
-    image = torch.arange(batch, device=device)[:, None] * (cells * heads)
-    base = (image + torch.arange(heads, device=device)[None]).reshape(batch, 1, heads, 1)
+    def per_level(numbers: list[int], dtype: torch.dtype) -> Tensor:
+        return torch.tensor(numbers, dtype=dtype, device=device)[:, None]
+
+    heights, widths = [height for height, _ in shapes], [width for _, width in shapes]
+    starts = [sum(h * w for h, w in shapes[:level]) for level in range(levels)]
+    # Row of the table [N·S·M, D]: (image · S + start of the level + y · width + x) · M + head. Whole numbers, since an
+    # index does not survive reduced precision; 32 bits, which engines prefer.
+    image = torch.arange(batch, dtype=torch.int32, device=device)[:, None] * (cells * heads)
+    head = torch.arange(heads, dtype=torch.int32, device=device)[None]
+    base = (image + head).reshape(batch, 1, heads, 1, 1) + per_level(starts, torch.int32) * heads
     table = value.reshape(batch * cells * heads, depth)
 
+    columns = _neighbours(locations[..., 0], per_level(widths, torch.float32))
+    rows = _neighbours(locations[..., 1], per_level(heights, torch.float32))
+    across = [(weights * share, column * heads) for share, column in columns]
+    down = [(share, row * (per_level(widths, torch.int32) * heads) + base) for share, row in rows]
     total = None
-    for offset_x, offset_y in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-        corner = lower + torch.tensor([offset_x, offset_y], device=device)
-        inside = ((corner >= 0) & (corner < sizes)).all(-1)
-        share_x = fraction[..., 0] if offset_x else 1.0 - fraction[..., 0]
-        share_y = fraction[..., 1] if offset_y else 1.0 - fraction[..., 1]
-        share = weights * share_x * share_y * inside.to(weights)
-        # Whole numbers from here on: an index does not survive reduced precision.
-        index = torch.minimum(corner.clamp(min=0.0), sizes - 1.0).long()
-        cell = index[..., 1] * row_stride + index[..., 0] + level_start
-        rows = functional.embedding(cell.reshape(batch, queries, heads, levels * points) * heads + base, table)
-        part = (share.reshape(batch * queries * heads, 1, levels * points)) @ rows.reshape(-1, levels * points, depth)
-        total = part if total is None else total + part
+    for share_x, column in across:
+        for share_y, row in down:
+            read = functional.embedding((row + column).reshape(-1, levels * points), table)
+            part = (share_x * share_y).reshape(-1, 1, levels * points) @ read
+            total = part if total is None else total + part
     assert total is not None
     return total.reshape(batch, queries, heads, depth)
+
+
+def _neighbours(relative: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Both neighbours of a coordinate along one axis: share (zero outside) and index (int32, always inside)."""
+    position = relative * size - 0.5
+    lower = position.floor()
+    fraction = position - lower
+    last = size - 1.0
+    neighbours = []
+    for cell, share in ((lower, 1.0 - fraction), (lower + 1.0, fraction)):
+        inside = torch.minimum(cell.clamp(min=0.0), last)
+        neighbours.append((share * (inside == cell).to(share), inside.int()))
+    return neighbours
 
 
 def ms_deform_attn_grid_sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -9,39 +9,21 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
-from humar_edge.models.backbones.swin import relative_position_index, swin_tiny  # noqa: E402
+from humar_edge.models.backbones import build_backbone  # noqa: E402
+from humar_edge.models.backbones.swin import relative_position_index  # noqa: E402
 from humar_edge.models.checkpoints import load_upstream  # noqa: E402
 from humar_edge.models.original.batch import pad_batch  # noqa: E402
 from humar_edge.models.original.deformable import deform_attn  # noqa: E402
 from humar_edge.models.original.masks import to_pixels  # noqa: E402
 from humar_edge.models.original.prompts import PointPrompt, TextPrompt  # noqa: E402
 from humar_edge.models.original.uniphd import UniPHD  # noqa: E402
-from humar_edge.models.torchvision_guard import guard_torchvision  # noqa: E402
+from humar_edge.models.text import build_text_encoder  # noqa: E402
 
 pytestmark = pytest.mark.slow
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "uniphd"
 HEADS = ("pred_logits", "pred_keypoints", "pred_keypoints_visi", "pred_boxes")
-
-
-class MiniLm(torch.nn.Module):
-    """BERT of MiniLM-L6's size with mean pooling, untrained."""
-
-    dim = 384
-
-    def __init__(self):
-        super().__init__()
-        guard_torchvision()
-        config = transformers.BertConfig(
-            hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
-        )
-        self.network = transformers.BertModel(config)
-
-    def forward(self, input_ids, attention_mask):
-        words = self.network(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weight = attention_mask[..., None].to(words)
-        return words, (words * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +45,7 @@ def state(load_fixture):
 
 @pytest.fixture(scope="module")
 def model(state):
-    network = UniPHD(swin_tiny(), MiniLm()).eval()
+    network = UniPHD(build_backbone("swin_T_224_1k"), build_text_encoder("minilm", untrained=True)).eval()
     report = load_upstream(network, state)
     assert (report.loaded, report.aliases) == (768, 84)
     return network
