@@ -40,7 +40,7 @@ class RichWatcher:
 
     def message(self, text: str) -> None:
         """See `Watcher`."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def event(self, event: dict[str, Any]) -> None:
         """See `Watcher`."""

@@ -45,6 +45,11 @@ class EngineMemory:
     pinned: int
     device_peak: int
 
+    @property
+    def device_total(self) -> int:
+        """Device memory that the engine itself accounts for; CUDA's context (some hundred MB) comes on top."""
+        return self.engine + self.activations + self.io
+
 
 @dataclass(frozen=True)
 class _Tensor:

@@ -70,7 +70,7 @@ def feed(specs, seed: int) -> dict[str, np.ndarray]:
         if "mask" in name:
             return np.ones(spec.shape, spec.dtype)
         if spec.dtype.kind in "iu":
-            return rng.integers(0, 256, spec.shape).astype(spec.dtype)
+            return rng.integers(0, 256 if spec.dtype == np.uint8 else 10, spec.shape).astype(spec.dtype)
         return rng.random(spec.shape, np.float32).astype(spec.dtype)
 
     return {name: array(name, spec) for name, spec in specs.items()}
