@@ -193,7 +193,7 @@ def _clutter(rng: Rng, camera: Camera, far: float) -> Floats:
             cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, shade, -1)
         else:
             cv2.rectangle(canvas, centre, (centre[0] + axes[0], centre[1] + axes[1]), shade, -1)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.6, width / 60))
+    canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.6, max(0.8, width / 60)))
     return canvas * (1 + 0.15 * fractal(rng, height, width, max(8, width // 6)))[..., None]
 
 
@@ -243,7 +243,7 @@ def photo(rng: Rng, camera: Camera, path: Path) -> Floats:
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     if rng.random() < 0.4:
-        crop = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), rng.uniform(0.6, width / 200))
+        crop = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), rng.uniform(0.5, max(0.7, width / 200)))
     return np.ascontiguousarray(crop) ** np.float32(2.2)
 
 
@@ -261,5 +261,5 @@ def procedural(rng: Rng, camera: Camera, far: float, kind: str | None = None) ->
         kind = str(rng.choice(list(KINDS), p=weights / weights.sum()))
     picture: Floats = np.clip(KINDS[kind][1](rng, camera, far), 0.01, 1).astype(np.float32)
     if rng.random() < 0.5:  # a shallow depth of field
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, camera.width / 220))
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, max(0.6, camera.width / 220)))
     return picture ** np.float32(2.2)

@@ -221,9 +221,14 @@ def _photographed(rng: Rng, picture: Floats) -> np.ndarray:
 
 
 def _masks(rendered: Rendered, factor: int, count: int) -> list[np.ndarray]:
-    """Pixels of which each person covers half or more."""
-    owners = rendered.owners
-    return [pooled((owners == number).astype(np.float32), factor) >= 0.5 for number in range(1, count + 1)]
+    """Pixels of which each person covers half or more; no pixel belongs to two."""
+    free = np.ones(rendered.alpha.shape, bool)
+    masks = []
+    for number in range(1, count + 1):
+        mask = free & (pooled((rendered.owners == number).astype(np.float32), factor) >= 0.5)
+        free &= ~mask
+        masks.append(mask)
+    return masks
 
 
 def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
