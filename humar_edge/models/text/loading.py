@@ -56,6 +56,20 @@ def body_from_config(config: dict[str, Any]) -> Any:
     return transformers.AutoModel.from_config(found, attn_implementation="eager")
 
 
+def load_config(source: str, what: str) -> dict[str, Any]:
+    """The architecture of a folder or hub repository, as `body_from_config` takes it.
+
+    Raises:
+        CheckpointError: The folder or repository has none, or the hub cannot be reached.
+    """
+    transformers = import_transformers()
+    try:
+        found = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # the library raises many kinds
+        raise unreachable(source, what, ADVICE, error) from error
+    return {**found.to_diff_dict(), "model_type": found.model_type}
+
+
 def load_body(source: str, what: str) -> Any:
     """Load an encoder's weights (safetensors, or tensors only) from a folder or a hub repository.
 

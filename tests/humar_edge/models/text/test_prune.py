@@ -16,21 +16,7 @@ from humar_edge.models.text.prune import kept_pieces, prune_vocabulary  # noqa: 
 from humar_edge.models.text.table import MINILM_PACKAGE  # noqa: E402
 from humar_edge.models.tokenizer import BERT, wordpiece_tokenizer  # noqa: E402
 
-PIECES = [
-    "[unused0]",
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    *"abcdemnrt",
-    "##e",
-    "##a",
-    "##n",
-    "man",
-    "red",
-    "tree",
-    "cat",
-]
+PIECES = "[unused0] [PAD] [UNK] [CLS] [SEP] a b c d e m n r t ##e ##a ##n man red tree cat".split()
 
 
 def small_encoder() -> TransformerTextEncoder:
