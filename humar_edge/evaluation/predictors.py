@@ -136,7 +136,7 @@ def open_predictor(model: Path, backend: str | None = None, threads: int | None 
     try:
         import torch
 
-        from humar_edge.training.checkpoint import load_network
+        from humar_edge.training.build import load_network
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train") from error
     if threads:

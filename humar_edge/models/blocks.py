@@ -52,7 +52,7 @@ class GhostModule(nn.Module):
 class GhostBottleneck(nn.Module):
     """Ghost module, depthwise convolution, optional channel gate, ghost module; residual where widths agree."""
 
-    def __init__(self, inputs: int, outputs: int, expand: float = 2.0, kernel: int = 5, gate: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, expand: float = 2.0, kernel: int = 3, gate: bool = False) -> None:
         super().__init__()
         hidden = int(outputs * expand)
         self.body = nn.Sequential(
@@ -71,7 +71,7 @@ class GhostBottleneck(nn.Module):
 class InvertedBottleneck(nn.Module):
     """MobileNetV2 block (arXiv 1801.04381): widen, depthwise, optional channel gate, narrow; residual."""
 
-    def __init__(self, channels: int, expand: float = 2.0, kernel: int = 5, gate: bool = False) -> None:
+    def __init__(self, channels: int, expand: float = 2.0, kernel: int = 3, gate: bool = False) -> None:
         super().__init__()
         hidden = int(channels * expand)
         self.body = nn.Sequential(

@@ -43,7 +43,7 @@ class SelectionHead(nn.Module):
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), sentence], 1)
         logits = torch.cat([self.score(x).flatten(1), self.nobody(pooled)], 1).float()
         sides = F.softplus(self.sides(x).float()) * self.SIDE_SCALE
-        centres = cell_centres(*x.shape[-2:], x.device)
+        centres = cell_centres(x.shape[-2], x.shape[-1], x.device)
         boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)
         return Selection(logits, boxes.flatten(2).transpose(1, 2), self.embed(x).flatten(2).transpose(1, 2))
 

@@ -49,14 +49,16 @@ class GhostPAN(nn.Module):
 class PromptMix(nn.Module):
     """Conditions one map: FiLM from the sentence, attention of cells over words, then an inverted bottleneck."""
 
-    def __init__(self, channels: int, width: int, heads: int = 4, expand: float = 2.0, gate: bool = False) -> None:
+    def __init__(
+        self, channels: int, width: int, heads: int = 4, expand: float = 2.0, kernel: int = 3, gate: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.film = nn.Linear(width, 2 * channels)
         self.query = nn.Conv2d(channels, channels, 1)
         self.key_value = nn.Linear(width, 2 * channels)
         self.out = nn.Conv2d(channels, channels, 1)
-        self.block = InvertedBottleneck(channels, expand, 5, gate)
+        self.block = InvertedBottleneck(channels, expand, kernel, gate)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
 
@@ -80,13 +82,13 @@ class PromptPAN(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.heat = nn.Conv2d(1, channels, 1, bias=False)
-        self.mix5 = PromptMix(channels, width, expand=4, gate=True)
+        self.mix5 = PromptMix(channels, width, expand=4, kernel=5, gate=True)
         self.mix4 = PromptMix(channels, width, expand=4, gate=True)
         self.mix3 = PromptMix(channels, width)
         self.shrink = ConvNorm(channels, channels, 3, stride=2, groups=channels, act=False)
         self.again4 = PromptMix(channels, width, expand=4, gate=True)
         self.again3 = PromptMix(channels, width)
-        self.head = InvertedBottleneck(channels, 2, 5)
+        self.head = InvertedBottleneck(channels)
 
     def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
         """Stride-8 features [N,C,h,w] conditioned on one prompt per row."""

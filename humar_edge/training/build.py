@@ -1,0 +1,116 @@
+"""Networks from a combination, and from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from humar_edge.combos import Combo
+from humar_edge.errors import CheckpointError, ConfigError
+from humar_edge.models.backbones import build_backbone
+from humar_edge.models.network import HumarNet
+from humar_edge.models.text import build_text_encoder
+from humar_edge.models.transformers import build_transformer
+
+STEM = ("body.conv_stem", "body.bn1", "body.blocks.0", "body.blocks.1")
+"""EfficientNet-Lite0 up to stride 4: edges and textures that ImageNet has taught, and the costliest to train."""
+
+
+def build_network(
+    combo: Combo,
+    text_encoder: nn.Module | None,
+    text_dim: int,
+    *,
+    pretrained: bool = False,
+    weights: Path | None = None,
+) -> HumarNet:
+    """A light network with fresh heads.
+
+    Args:
+        combo: The components.
+        text_encoder: Part of the network, or None where features are cached.
+        text_dim: Width of its word features.
+        pretrained: ImageNet weights for the backbone.
+        weights: A file with backbone weights instead.
+    """
+    if combo.transformer_type == "original":
+        raise ConfigError("the original transformer is not trained by this loop; choose a light combination")
+    backbone = build_backbone(combo.backbone, weights=weights, pretrained=pretrained and weights is None)
+    channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
+    transformer = build_transformer(combo.transformer_type, channels, text_dim, **combo.overrides)
+    return HumarNet(backbone, text_encoder, transformer)  # type: ignore[arg-type]
+
+
+def freeze(network: nn.Module, names: tuple[str, ...]) -> None:
+    """Keep the weights of the named modules; names that do not exist are an error."""
+    modules = dict(network.named_modules())
+    for name in names:
+        if name not in modules:
+            raise ConfigError(f"cannot freeze '{name}': the backbone has no such part")
+        modules[name].requires_grad_(False)
+
+
+def describe(combo_name: str, combo: Combo, size: int, token_length: int) -> dict[str, Any]:
+    """What a checkpoint's state says about its network."""
+    return {
+        "combo": combo_name,
+        "components": {
+            "transformer_type": combo.transformer_type,
+            "text_encoder_type": combo.text_encoder_type,
+            "backbone": combo.backbone,
+        },
+        "overrides": combo.overrides,
+        "input_size": [size, size],
+        "token_length": token_length,
+    }
+
+
+def combo_of(state: dict[str, Any]) -> Combo:
+    """The combination that a checkpoint's state describes.
+
+    Raises:
+        CheckpointError: The state does not describe one.
+    """
+    try:
+        parts = state["components"]
+        return Combo(
+            parts["transformer_type"],
+            parts["text_encoder_type"],
+            parts["backbone"],
+            best_for="",
+            overrides=dict(state.get("overrides", {})),
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint does not describe its network (missing {error})") from error
+
+
+def load_network(path: Path, *, text_source: str | None = None) -> tuple[HumarNet, dict[str, Any]]:
+    """The averaged network of a checkpoint folder in evaluation mode, with its text encoder, and its state.
+
+    Args:
+        path: Checkpoint folder.
+        text_source: Where the frozen text encoder comes from; default: as in training.
+
+    Raises:
+        CheckpointError: The folder is no checkpoint, or its weights do not fit.
+    """
+    from humar_edge.training import checkpoint
+
+    state = checkpoint.read_state(path)
+    combo = combo_of(state)
+    encoder = build_text_encoder(combo.text_encoder_type, source=text_source)
+    network = build_network(combo, None, encoder.dim)
+    try:
+        network.load_state_dict(checkpoint.read_weights(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit {state['combo']}: {str(error).splitlines()[-1].strip()}") from error
+    network.text_encoder = encoder
+    return network.eval(), state
+
+
+def quick_math() -> None:
+    """Treat denormal numbers as zero: late in training they slow CPU kernels down."""
+    torch.set_flush_denormal(True)

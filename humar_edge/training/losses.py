@@ -1,0 +1,154 @@
+"""Losses of the light families.
+
+Exactly one person (or nobody) fits a prompt, so selection is one cross-entropy over all cells and "nobody". Boxes are
+supervised at cells drawn from the same distribution; keypoints and mask on the window of a jittered true box.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from humar_edge.keypoints import SIGMAS
+from humar_edge.models.blocks import cell_centres
+from humar_edge.models.heads.instance import WINDOW, Instance
+from humar_edge.models.heads.resample import crop
+from humar_edge.models.heads.selection import Selection, pick
+from humar_edge.models.prompting import Prompt
+from humar_edge.models.transformers.light import LightTransformer, Pyramid
+from humar_edge.training.batch import Batch
+from humar_edge.training.boxes import giou
+
+BOX_CELLS = 4
+"""Cells per person at which the dense box is supervised."""
+BODY_SHARE = 0.53
+"""Area of a person over the area of the box, where OKS wants an area."""
+
+
+def cell_targets(box: Tensor, mask: Tensor, has_mask: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Where on the map each person may be picked: a Gaussian on the box, weighted by the mask.
+
+    Args:
+        box: [P,4] xyxy.
+        mask: uint8 [P,h,w].
+        has_mask: bool [P].
+        shape: Rows and columns of the map.
+
+    Returns:
+        float32 [P,rows*columns], rows sum to 1.
+    """
+    centres = cell_centres(*shape, box.device).flatten(1)
+    middle, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
+    spread = (size * 0.25).clamp(min=0.75 / max(shape))
+    distance = ((centres[None] - middle[..., None]) / spread[..., None]).square().sum(1)
+    inside = F.adaptive_avg_pool2d(mask[:, None].float(), shape).flatten(1)
+    inside = torch.where(has_mask[:, None], inside, 1.0)
+    weight = torch.exp(-distance / 2) * (0.1 + 0.9 * inside)
+    return weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def oks(points: Tensor, keypoints: Tensor, area: Tensor) -> Tensor:
+    """Object keypoint similarity per keypoint.
+
+    Args:
+        points: [P,17,2] predictions.
+        keypoints: [P,17,3] truth, same unit.
+        area: [P] area of the person in the squared unit.
+
+    Returns:
+        [P,17] in [0,1]: exp(-d^2 / (2 area (2 sigma)^2)), as COCO defines it.
+    """
+    sigmas = torch.tensor(SIGMAS, device=points.device)
+    distance = (points - keypoints[..., :2]).square().sum(-1)
+    return torch.exp(-distance / (2 * area[:, None] * (2 * sigmas).square() + 1e-9))
+
+
+def jittered(box: Tensor) -> Tensor:
+    """True boxes [P,4] with noise like that of predicted ones: sides and centre move by about 6 % of the size."""
+    size = (box[:, 2:] - box[:, :2]).repeat(1, 2)
+    noise = torch.randn_like(box) * 0.06
+    return box + noise * size
+
+
+def selection_loss(selection: Selection, target: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy over cells and "nobody": target [P,cells] for the present prompts. Scalar."""
+    log_share = selection.logits.log_softmax(1)
+    found = -(target * log_share[present][:, :-1]).sum(1)
+    return torch.cat([found, -log_share[~present][:, -1]]).mean()
+
+
+def box_loss(boxes: Tensor, truth: Tensor) -> Tensor:
+    """GIoU and L1 relative to the size of the person, per row of [...,4]."""
+    size = (truth[..., 2:] - truth[..., :2]).clamp(min=0.02)
+    relative = (boxes - truth).abs() / torch.cat([size, size], -1)
+    return 2 * (1 - giou(boxes, truth)) + relative.clamp(max=4).mean(-1)
+
+
+def instance_losses(
+    found: Instance, batch_box: Tensor, keypoints: Tensor, mask: Tensor, has_mask: Tensor
+) -> dict[str, Tensor]:
+    """Losses of the decoded people; all arguments have P rows."""
+    labelled = (keypoints[..., 2] > 0).float()
+    count = labelled.sum().clamp(min=1)
+    local = (keypoints[..., :2] - found.corner[:, None]) / found.size[:, None]
+    in_window = labelled * ((local > 0) & (local < 1)).all(-1).float()
+    grid = cell_centres(*WINDOW, local.device)
+    cells = torch.tensor([WINDOW[1], WINDOW[0]], device=local.device)
+    distance = ((grid[None, None] - local[..., None, None]) * cells[:, None, None]).square().sum(2)
+    heat = torch.exp(-distance / 2).flatten(2)
+    heat = heat / heat.sum(2, keepdim=True).clamp(min=1e-9)
+    cross = -(heat * found.heatmaps.flatten(2).log_softmax(2)).sum(2)
+    size = batch_box[:, 2:] - batch_box[:, :2]
+    area = size.prod(1) * BODY_SHARE
+    similarity = sum(1 - oks(points, keypoints, area) for points in (found.keypoints, found.coarse))
+    relative = (found.keypoints - keypoints[..., :2]) / found.size[:, None]
+    truth = crop(mask[:, None].float(), found.corner, found.size, WINDOW)[:, 0]
+    pixels = F.binary_cross_entropy_with_logits(found.mask, truth, reduction="none").mean((1, 2))
+    share = found.mask.sigmoid()
+    overlap = 2 * (share * truth).sum((1, 2)) + 1
+    dice = 1 - overlap / (share.sum((1, 2)) + truth.sum((1, 2)) + 1)
+    masks = has_mask.float()
+    return {
+        "heat": 0.2 * (cross * in_window).sum() / count,
+        "oks": 1.5 * (similarity * labelled).sum() / count,
+        "keypoints": 4 * (relative.abs().sum(-1).clamp(max=2) * labelled).sum() / count,
+        "visible": 0.5 * F.binary_cross_entropy_with_logits(found.visibility, labelled),
+        "mask": ((2 * pixels + 2 * dice) * masks).sum() / masks.sum().clamp(min=1),
+        "refine": box_loss(found.box, batch_box).mean(),
+    }
+
+
+def losses(
+    transformer: LightTransformer, pyramid: Pyramid, prompt: Prompt, batch: Batch, decoded: int | None = None
+) -> dict[str, Tensor]:
+    """All parts, already weighted; their sum is the loss.
+
+    Args:
+        transformer: The network.
+        pyramid: Features of the batch's pictures (B rows).
+        prompt: One row per prompt (N rows).
+        batch: Targets.
+        decoded: Decode keypoints and mask of so many random people at most: choosing the person needs more samples
+            than describing the chosen one, and costs less.
+    """
+    rows = pyramid.rows(batch.owner)
+    x, selection = transformer.select(rows, prompt)
+    present = batch.present
+    box, keypoints = batch.box[present], batch.keypoints[present]
+    target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
+    parts = {"select": selection_loss(selection, target, present)}
+    if not len(box):
+        return parts
+    cells = torch.multinomial(target + 1e-9, BOX_CELLS)
+    dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
+    parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean()
+    some = torch.randperm(len(box), device=box.device)[:decoded]
+    rows_of = present.nonzero()[:, 0][some]
+    box, cell = box[some], cells[some, 0]
+    chosen = Selection(*(values[rows_of] for values in selection))
+    predicted = pick(chosen.boxes, cell).detach()
+    trusted = ((torch.rand(len(box), device=box.device) < 0.5) & (giou(predicted, box) > 0.5))[:, None]
+    window = torch.where(trusted, predicted, jittered(box))
+    found = transformer.decode(x[rows_of], rows.p2[rows_of], chosen, cell, window)
+    return parts | instance_losses(found, box, keypoints[some], batch.mask[rows_of], batch.has_mask[rows_of])

@@ -1,0 +1,198 @@
+"""Training samples: one picture with several prompts, so that one backbone pass teaches many choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from humar_edge.data.captions import is_relational, mirror, paraphrase
+from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
+from humar_edge.data.photometric import jitter
+from humar_edge.data.refhuman import Entry, read_image
+
+MASK_STRIDE = 2
+"""Target masks are kept at half the canvas."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One prompt and its answer, in units of the canvas.
+
+    Attributes:
+        caption: Text of the prompt.
+        absent: Nobody fits; the other fields are zeros.
+        box: float32 [4] xyxy.
+        keypoints: float32 [17,3] x, y and v (0 not labelled, 1 hidden, 2 seen).
+        mask: uint8 [size/2,size/2].
+        has_mask: The mask is annotated.
+        points: float32 [12,2] a scribble on the person, or None: then the prompt is the caption.
+    """
+
+    caption: str
+    absent: bool
+    box: np.ndarray
+    keypoints: np.ndarray
+    mask: np.ndarray
+    has_mask: bool
+    points: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """uint8 RGB canvas [size,size,3] and its prompts (at least one)."""
+
+    image: np.ndarray
+    targets: list[Target]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How samples are drawn. Shares are probabilities in [0,1].
+
+    Attributes:
+        size: Canvas side in pixels, divisible by 32.
+        prompts: Prompts per picture at most.
+        augment: Move, mirror and jitter the picture, and reword captions.
+        positional: Share of prompts given as points or a scribble instead of text.
+        negatives: Share of prompts whose person is absent, at most.
+    """
+
+    size: int = 384
+    prompts: int = 5
+    augment: bool = True
+    positional: float = 0.12
+    negatives: float = 0.25
+
+
+def group_by_image(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries of the same picture together, in order of first appearance."""
+    groups: dict[Path, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.image_path, []).append(entry)
+    return list(groups.values())
+
+
+class SampleMaker:
+    """Makes samples from groups of entries; `fillers` are pictures without people, shown around shrunken ones."""
+
+    def __init__(self, groups: Sequence[list[Entry]], options: SampleOptions, fillers: Sequence[Path] = ()) -> None:
+        self.groups = groups
+        self.options = options
+        self.fillers = list(fillers)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def make(self, index: int, seed: int) -> Sample:
+        """Sample of group `index`; the same seed gives the same sample."""
+        rng = np.random.default_rng([seed, index])
+        entries = self.groups[index]
+        image = np.ascontiguousarray(read_image(entries[0].image_path)[..., ::-1])
+        if not self.options.augment:
+            place = fit(image.shape[1], image.shape[0], self.options.size)
+            return Sample(place.image(image), self._targets(entries, place, None, rng))
+        for _ in range(8):
+            place, canvas = self._place(image, entries, rng)
+            region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
+            targets = self._targets(entries, place, region, rng)
+            if targets:
+                return Sample(jitter(place.image(image, canvas), rng), targets)
+        place = fit(image.shape[1], image.shape[0], self.options.size)
+        return Sample(place.image(image), self._targets(entries, place, None, rng))
+
+    def _place(
+        self, image: np.ndarray, entries: list[Entry], rng: np.random.Generator
+    ) -> tuple[Placement, np.ndarray | None]:
+        """A random placement, and the canvas to draw on where it is not plain grey."""
+        size, (height, width) = self.options.size, image.shape[:2]
+        flip, draw = bool(rng.random() < 0.5), rng.random()
+        if draw < 0.3 and self.fillers:
+            scale = size / max(width, height) * rng.uniform(0.35, 1.0)
+            shift = [rng.uniform(min(0, size - side * scale), max(0, size - side * scale)) for side in (width, height)]
+            return Placement(scale, shift[0], shift[1], flip, width, size), self._filler(rng)
+        if draw < 0.8:
+            return self._crop(entries, width, height, flip, rng), None
+        return fit(width, height, size, flip), None
+
+    def _crop(self, entries: list[Entry], width: int, height: int, flip: bool, rng: np.random.Generator) -> Placement:
+        """A window that holds a random person's centre, letterboxed to the top-left corner."""
+        share = rng.uniform(0.4, 1.0)
+        aspect = np.exp(rng.uniform(np.log(0.7), np.log(1.4)))
+        side = share * max(width, height)
+        window = np.minimum([side * min(1, aspect), side / max(1, aspect)], [width, height])
+        people = [entry.box_xyxy for entry in entries if not entry.absent]
+        box = people[rng.integers(len(people))] if people else np.array([0, 0, width, height], np.float32)
+        centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * window
+        corner = np.clip(centre - window / 2, 0, [width - window[0], height - window[1]])
+        scale = self.options.size / window.max()
+        left = width - corner[0] - window[0] if flip else corner[0]
+        return Placement(scale, -left * scale, -corner[1] * scale, flip, width, self.options.size)
+
+    def _filler(self, rng: np.random.Generator) -> np.ndarray:
+        """A canvas covered by a random picture without people."""
+        picture = read_image(self.fillers[rng.integers(len(self.fillers))])[..., ::-1]
+        size = self.options.size
+        scale = size / min(picture.shape[:2]) * rng.uniform(1.0, 1.4)
+        picture = cv2.resize(np.ascontiguousarray(picture), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        y, x = (int(rng.integers(side - size + 1)) if side > size else 0 for side in picture.shape[:2])
+        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
+        part = picture[y : y + size, x : x + size]
+        canvas[: part.shape[0], : part.shape[1]] = part
+        return canvas
+
+    def _targets(
+        self, entries: list[Entry], place: Placement, region: np.ndarray | None, rng: np.random.Generator
+    ) -> list[Target]:
+        """Up to `prompts` prompts that are still true after the placement."""
+        size, absent = self.options.size, 0
+        targets: list[Target] = []
+        shares = {
+            entry.id: visible_share(place.box(entry.box_xyxy), size, region) for entry in entries if not entry.absent
+        }
+        whole = min(shares.values(), default=1.0) > 0.6
+        for index in rng.permutation(len(entries)) if self.options.augment else range(len(entries)):
+            entry = entries[index]
+            if len(targets) == self.options.prompts:
+                break
+            if entry.absent and absent >= self.options.negatives * self.options.prompts:
+                continue
+            cut = not entry.absent and shares[entry.id] < 0.45
+            if self.options.augment and (cut or (not whole and not entry.absent and is_relational(entry.caption))):
+                continue
+            target = self._target(entry, place, rng)
+            if target is not None:
+                targets.append(target)
+                absent += entry.absent
+        return targets
+
+    def _target(self, entry: Entry, place: Placement, rng: np.random.Generator) -> Target | None:
+        size = self.options.size
+        caption = mirror(entry.caption) if place.flip else entry.caption
+        if self.options.augment:
+            caption = paraphrase(caption, rng)
+        if entry.absent:
+            mask = np.zeros((size // MASK_STRIDE, size // MASK_STRIDE), np.uint8)
+            return Target(caption, True, np.zeros(4, np.float32), np.zeros((17, 3), np.float32), mask, False, None)
+        has_mask = isinstance(entry.segmentation, tuple) and entry.has_mask
+        if has_mask:
+            mask = place.polygons(entry.segmentation, MASK_STRIDE)  # type: ignore[arg-type]
+            rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+            if not len(rows) or mask.sum() < 8:
+                return None
+            box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32) * MASK_STRIDE
+        else:
+            mask = np.zeros((size // MASK_STRIDE, size // MASK_STRIDE), np.uint8)
+            box = place.box(entry.box_xyxy).clip(0, size)
+        keypoints = place.keypoints(entry.keypoints)
+        keypoints[:, :2] /= size
+        points = None
+        if entry.scribble is not None and rng.random() < self.options.positional:
+            stroke = entry.scribble[rng.integers(len(entry.scribble))].astype(np.float32) + 0.5
+            if rng.random() < 0.5:
+                stroke = np.repeat(stroke[rng.integers(len(stroke))][None], len(stroke), 0)
+            points = (place.points(stroke) / size).clip(0, 1)
+        return Target(caption, False, box / np.float32(size), keypoints, mask, has_mask, points)
