@@ -109,11 +109,13 @@ def instance_losses(
     overlap = 2 * (share * truth).sum((1, 2)) + 1
     dice = 1 - overlap / (share.sum((1, 2)) + truth.sum((1, 2)) + 1)
     masks = has_mask.float()
+    # data without masks labels only some joints (no faces): an unlabelled joint there does not mean a hidden one
+    unseen = F.binary_cross_entropy_with_logits(found.visibility, labelled, reduction="none").mean(1)
     return {
         "heat": 0.2 * (cross * in_window).sum() / count,
         "oks": 1.5 * (similarity * labelled).sum() / count,
         "keypoints": 4 * (relative.abs().sum(-1).clamp(max=2) * labelled).sum() / count,
-        "visible": 0.5 * F.binary_cross_entropy_with_logits(found.visibility, labelled),
+        "visible": 0.5 * (unseen * masks).sum() / masks.sum().clamp(min=1),
         "mask": ((2 * pixels + 2 * dice) * masks).sum() / masks.sum().clamp(min=1),
         "refine": box_loss(found.box, batch_box).mean(),
     }
