@@ -58,9 +58,10 @@ def scan_onnx(path: Path) -> OnnxFacts:
     weight_types: set[int] = set()
     functions: set[str] = set()
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            with memoryview(mapped) as view:
-                _scan_model(view, operators, weight_types, functions)
+        with open(path, "rb") as file:
+            # Unmapped with its last view: closing it here would fail while an error still holds views.
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        _scan_model(mapped, operators, weight_types, functions)
     except (OSError, ValueError, IndexError) as error:
         raise BackendError(f"cannot read {path} as ONNX: {error}") from error
     if not operators:

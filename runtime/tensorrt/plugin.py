@@ -8,21 +8,22 @@ from pathlib import Path
 from humar_edge.errors import BackendError
 from humar_edge.runtime.tensorrt.onnx_scan import OnnxFacts
 
-LIBRARY = "libhumar_plugins.so"
+LIBRARIES = ("libhumar_trt_plugin.so", "libhumar_plugins.so")
+"""File names of the library: CMake's, and the one it has in images that were made by hand."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 PLACES: tuple[tuple[str, Path], ...] = (
     ("package", PACKAGE / "csrc"),
-    ("package", PACKAGE / "csrc" / "build"),
+    ("build directory", PACKAGE.parent / "build" / "native"),
     ("build directory", PACKAGE.parent / "build"),
-    ("build directory", PACKAGE.parent / "build" / "runtime" / "csrc"),
 )
 """(description, directory) in order of preference; the environment variable HUMAR_EDGE_PLUGIN comes before all."""
 
 OPERATORS = frozenset({"MultiscaleDeformableAttnPlugin_TRT"})
 """Operator types that the library implements."""
 
-HOW_TO_BUILD = "build it with `cmake -B build && cmake --build build` on a machine with TensorRT headers and nvcc"
+HOW_TO_BUILD = "build it on a machine with TensorRT headers and nvcc, see docs/plugin.md"
 
 _loaded: set[Path] = set()
 
@@ -38,7 +39,7 @@ def find_plugin() -> Path | None:
         if not Path(forced).is_file():
             raise BackendError(f"HUMAR_EDGE_PLUGIN names {forced}, which does not exist; {HOW_TO_BUILD}")
         return Path(forced).resolve()
-    candidates = (directory / LIBRARY for _, directory in PLACES)
+    candidates = (directory / name for _, directory in PLACES for name in LIBRARIES)
     return next((path for path in candidates if path.is_file()), None)
 
 

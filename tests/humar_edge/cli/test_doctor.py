@@ -145,7 +145,7 @@ def test_plugin_place(bare, monkeypatch):
 
     monkeypatch.setattr(plugin, "PLACES", (("build directory", bare),))
     assert doctor._plugin()[0].state == "missing"
-    (bare / plugin.LIBRARY).write_bytes(b"")
-    assert doctor._plugin()[0].found == str(bare / plugin.LIBRARY)
+    (bare / plugin.LIBRARIES[0]).write_bytes(b"")
+    assert doctor._plugin()[0].found == str(bare / plugin.LIBRARIES[0])
     monkeypatch.setenv("HUMAR_EDGE_PLUGIN", str(bare / "gone.so"))
     assert "does not exist" in doctor._plugin()[0].advice
