@@ -59,6 +59,10 @@ class TextSink(Sink):
             self._stream.close()
             self._stream = None
 
+    def report(self) -> str | None:
+        """Where the file is."""
+        return None if self._path is None else super().report()
+
     def _open(self) -> RawIOBase:
         # Unbuffered: after a failed write nothing is left in memory that a later close would try to write again.
         target = self._place()

@@ -256,7 +256,7 @@ def test_interrupt_finishes_the_files(tiny_bundle, clip, tmp_path, kind):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
         deadline = time.monotonic() + 60
-        while not (jsonl.exists() and jsonl.stat().st_size) and time.monotonic() < deadline:
+        while process.poll() is None and not (jsonl.exists() and jsonl.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(kind)
@@ -295,3 +295,27 @@ def test_show_without_a_display_is_a_clear_error(run, picture, monkeypatch):
         pytest.skip("windows need no display variable here")
     code, _, stderr = run("--source", picture, "--text", "red", "--show")
     assert code == 2 and "cannot show a window" in one_line(stderr)
+
+
+def test_key_in_the_window_ends_the_run_and_finishes_files(run, clip, tmp_path, monkeypatch):
+    """The machine that runs the tests has no display, so the four window functions are stood in for."""
+    keys = iter([-1, -1, ord("q")])
+    monkeypatch.setattr("humar_edge.runtime.sinks.window.display_problem", lambda: None)
+    for name in ("namedWindow", "resizeWindow", "imshow", "destroyWindow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: next(keys))
+    code, stdout, stderr = run("--source", clip, "--text", "red", "--show", "--jsonl", tmp_path / "r.jsonl")
+    assert code == 0, stderr
+    assert len((tmp_path / "r.jsonl").read_text("utf-8").splitlines()) == 3
+    assert "3 frames at" in stdout
+
+
+def test_reader_of_a_pipe_that_goes_away_is_no_error(tiny_bundle, clip):
+    arguments = ["--source", clip, "--loop", "--text", "red", "--model", tiny_bundle, "--jsonl", "-"]
+    program = [sys.executable, "-c", "from humar_edge.cli.main import main; main()", "run", *map(str, arguments)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert b"Traceback" not in process.stderr.read()
