@@ -105,7 +105,8 @@ def _fixture(rng: Rng, wall: Floats, x: Floats, z: Floats) -> Floats:
     pane = (x > left) & (x < left + width) & (z > low) & (z < high)
     wall = np.where(frame[..., None], _muted(rng, 0.1, 0.95), wall)
     if kind == 0:
-        picture = cv2.resize(rng.uniform(0, 1, (5, 6, 3)).astype(np.float32), (96, 96), interpolation=cv2.INTER_CUBIC)
+        paint = _muted(rng, 0.2, 0.8, 0.1) + rng.uniform(-0.35, 0.35, (5, 6, 3)).astype(np.float32)
+        picture = cv2.resize(paint, (96, 96), interpolation=cv2.INTER_CUBIC)
         column = np.clip((x - left) / width * 95, 0, 95).astype(np.int64)
         row = np.clip((high - z) / (high - low) * 95, 0, 95).astype(np.int64)
         return np.where(pane[..., None], np.clip(picture[row, column], 0.02, 0.98), wall)

@@ -56,18 +56,24 @@ def _clause(rng: Rng, trait: Trait, phrase: str) -> str:
     return phrase if simple else f"who is {phrase}"
 
 
+JOINED = {"wear": ("in", "wearing"), "have": ("with",)}
+"""Roles of which several are joined by "and" after one of these words."""
+
 ROLE_ORDER = {"colour": 0, "wear": 0, "have": 1, "do": 2}
 
 
 def _traits_text(rng: Rng, chosen: tuple[Trait, ...]) -> str:
     """All traits: clothes joined by "and", then what one has, then what one does."""
     ordered = sorted(chosen, key=lambda trait: (ROLE_ORDER[trait.role], trait.family != "upper"))
-    worn = [trait for trait in ordered if trait.role == "wear"]
     parts = []
-    if len(worn) > 1:
-        phrases = [article(_pick(rng, trait.phrases)) for trait in worn]
-        parts.append(f"{_pick(rng, ('in', 'wearing'))} {' and '.join(phrases)}")
-        ordered = [trait for trait in ordered if trait not in worn]
+    for role, verbs in JOINED.items():
+        same = [trait for trait in ordered if trait.role == role]
+        if len(same) > 1:
+            said = [_pick(rng, trait.phrases) for trait in same]
+            parts.append(
+                f"{_pick(rng, verbs)} {' and '.join(article(phrase) if role == 'wear' else phrase for phrase in said)}"
+            )
+            ordered = [trait for trait in ordered if trait.role != role]
     parts += [_clause(rng, trait, _pick(rng, trait.phrases)) for trait in ordered]
     return " ".join(parts)
 
