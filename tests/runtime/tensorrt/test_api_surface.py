@@ -174,3 +174,38 @@ def test_cuda_python_names_and_signatures(version, tmp_path_factory):
     )
     assert found["problems"] == []
     assert {"cudart.cudaMemcpyAsync", "cudaMemcpyAsync(5)", "cudart.cudaGraphInstantiate"} <= set(found["checked"])
+
+
+REAL_IMPORT = """
+import io, json
+import numpy as np
+import tensorrt as trt
+from humar_edge.runtime.tensorrt import build_worker, dtypes, load_tensorrt, logger, session
+assert load_tensorrt() is trt
+log = logger.MessageLog()
+log.log(trt.ILogger.Severity.ERROR, "first line\\n second")
+log.log(trt.ILogger.Severity.WARNING, "careful")
+assert log.take_errors() == "first line second" and list(log.warnings) == ["careful"]
+assert dtypes.numpy_dtype(trt.DataType.UINT8, "image") == np.uint8
+out = io.StringIO()
+reporter = build_worker.Reporter(out)
+reporter.phase_start("Building", None, 3)
+assert reporter.step_complete("Building", 0) is True
+reporter.phase_finish("Building")
+assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["start", "step", "finish"]
+assert 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) in (1, 2)
+print("fine", trt.__version__)
+"""
+
+
+def test_our_modules_import_and_subclass_the_real_bindings(bindings, tmp_path):
+    """Enum members as dictionary keys, subclasses of the logger and the progress monitor: on the real classes."""
+    version, place, stubs = bindings
+    (tmp_path / "tensorrt.py").write_text(
+        "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(place)])
+    environment = {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(stubs)}
+    command = [sys.executable, "-c", REAL_IMPORT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"fine {version}."), done.stderr
