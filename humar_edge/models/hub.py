@@ -33,17 +33,21 @@ def hub_file(repo: str, names: tuple[str, ...], what: str, advice: str) -> Path:
     """
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingExtraError("huggingface_hub", "train") from error
+    last: Exception | None = None
     for name in names:
         try:
             return Path(hf_hub_download(repo, name))
-        except EntryNotFoundError as error:
-            if type(error).__name__ == "LocalEntryNotFoundError":
-                raise unreachable(repo, what, advice, error) from error
-        except Exception as error:  # the client raises many kinds: offline mode, DNS, proxies, HTTP, access
+        except LocalEntryNotFoundError as error:  # offline; another of the names may be in the cache
+            last = error
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # the client raises many kinds: DNS, proxies, HTTP, access
             raise unreachable(repo, what, advice, error) from error
+    if last is not None:
+        raise unreachable(repo, what, advice, last) from last
     raise CheckpointError(f"{what}: the hub repository '{repo}' has none of {', '.join(names)}; {advice}")
 
 

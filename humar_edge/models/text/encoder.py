@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -96,7 +95,6 @@ class TransformerTextEncoder(TextEncoder):
             "tokenizer": self.tokenizer.to_str(),
         }
 
-    @torch.no_grad()
     def embeddings(self) -> nn.Embedding:
         """The token embedding table."""
         table = self.text_backbone.get_input_embeddings()

@@ -160,3 +160,18 @@ def test_offline_says_what_to_do(name: str, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=rf"backbone '{name}': cannot get .* pass weights=PATH .* or train from"):
         build_backbone(name, pretrained=True)
+
+
+def test_a_cached_file_is_used_offline(monkeypatch, tmp_path) -> None:
+    constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--nvidia--mit-b0"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    published = {f"segformer.encoder.{k}": v for k, v in build_backbone("segformer_b0").state_dict().items()}
+    torch.save({**published, "classifier.weight": torch.zeros(3, 256)}, folder / "snapshots/abc/pytorch_model.bin")
+    model = build_backbone("segformer_b0", pretrained=True)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, published[f"segformer.encoder.{name}"])
