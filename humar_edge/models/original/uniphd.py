@@ -120,7 +120,9 @@ class UniPHD(nn.Module):
             full_resolution: give the mask at every pixel instead of at stride 4.
         """
         maps = self.backbone(image)
-        unpadded = torch.zeros_like(maps[2][:, 0], dtype=torch.bool)
+        # Whole numbers rather than `zeros_like`, so that the position code is a constant of the exported graph.
+        batch, _, height, width = (int(size) for size in maps[2].shape)
+        unpadded = torch.zeros(batch, height, width, dtype=torch.bool, device=image.device)
         features = self.transformer.prompts.from_points(maps[2], unpadded, points)
         return self._refer(image, maps, features, full_resolution)
 
