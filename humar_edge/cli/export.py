@@ -1,0 +1,48 @@
+"""`humar-edge export`: pack a trained checkpoint as a bundle of ONNX engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@click.command("export")
+@click.option("--combo", required=True, help="Combination; see humar-edge list.")
+@click.option("--transformer-type", help="Replace the combination's transformer.")
+@click.option("--text-encoder-type", help="Replace the text encoder.")
+@click.option("--backbone", help="Replace the backbone.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder of humar-edge train, or a UniPHD file.")
+@click.option("--ema", is_flag=True, help="Take the averaged copy of a UniPHD file.")
+@click.option("--text-source", help="Folder of the text encoder, when it is neither installed nor on the hub.")
+@click.option("--untrained", is_flag=True, help="Random weights, for latency work; the bundle says so.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option("--name", help="Name of the bundle. [default: the combination]")
+@click.option("--imgsz", help="H or H,W, multiples of 32. [default: as trained]")
+@click.option("--prompts", default="text", show_default=True, help="text, or text,point for the positional engine too.")
+@click.option("--opset", default=17, show_default=True, help="ONNX opset, 17 to 19.")
+@click.option(
+    "--deform-attn", type=click.Choice(("gather", "gridsample", "plugin")), default="gather", show_default=True
+)
+@click.option("--vocabulary", type=click.IntRange(min=100), help="Keep this many words of the text vocabulary.")
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    help="Data set, or file of lines, whose words stay in a smaller vocabulary. [default: the calibration data]",
+)
+def command(**options: Any) -> None:
+    """Export a checkpoint as a bundle: text and vision engines as ONNX, checked against PyTorch.
+
+    Every reduced precision is compared with FP32; the export fails when the comparison does.
+    """
+    from humar_edge.errors import MissingExtraError
+
+    try:
+        from humar_edge.export.session import export
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "export") from error
+    export(say=click.echo, **options)
