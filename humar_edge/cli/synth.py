@@ -58,7 +58,7 @@ def command(
 
     from humar_edge.data.synth.backgrounds import photos_in
     from humar_edge.data.synth.scene import SceneConfig
-    from humar_edge.data.synth.writer import DatasetConfig, write_dataset
+    from humar_edge.data.synth.writer import DatasetConfig, check_folder, write_dataset
     from humar_edge.errors import DataError
 
     if backgrounds is not None and not backgrounds.is_dir():
@@ -66,6 +66,7 @@ def command(
     photos = tuple(photos_in(backgrounds)) if backgrounds is not None else ()
     look = SceneConfig(size=size, aspect=aspect, people=people, photos=photos)
     config = DatasetConfig(scenes, val_share, negatives, captions, seed, look)
+    check_folder(out, force)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

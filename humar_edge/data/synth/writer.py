@@ -185,16 +185,25 @@ def _document(pairs: list[Pair]) -> Entry:
     }
 
 
+def check_folder(folder: Path, force: bool) -> None:
+    """Refuse a file, and a folder that is not empty unless forced.
+
+    Raises:
+        SinkError: for these.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SinkError(f"{folder} is a file; give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise SinkError(f"{folder} is not empty; choose another folder or add --force")
+
+
 def prepare_folder(folder: Path, force: bool) -> Path:
     """Create the folder and its `images`; with force remove what an earlier run of the generator left.
 
     Raises:
         SinkError: if the folder is not empty (without force) or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SinkError(f"{folder} is a file; give a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise SinkError(f"{folder} is not empty; choose another folder or add --force")
+    check_folder(folder, force)
     pictures = folder / "images"
     try:
         pictures.mkdir(parents=True, exist_ok=True)
