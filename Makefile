@@ -55,8 +55,10 @@ types: build/package/.installed ## mypy on the built package
 pytest: $(VENV)/.installed ## All tests that need no GPU
 	$(BIN)/pytest -m "not gpu" -n $(JOBS) --dist worksteal --timeout 900 --durations 10 $(ARGS)
 
-gpu-check: $(VENV)/.installed ## The tests that need an NVIDIA GPU with TensorRT
-	$(BIN)/pytest -m gpu $(ARGS)
+# In your own environment, because TensorRT often comes with the system (Jetson); docs/tensorrt.md.
+gpu-check: ## The tests that need an NVIDIA GPU with TensorRT, in the environment that is active
+	@$(PYTHON) -c 'import humar_edge, pytest' || { echo "first: pip install -e '.[tensorrt,onnxruntime]' pytest"; exit 2; }
+	$(PYTHON) -m pytest -m gpu tests/gpu $(ARGS)
 
 native: ## Build runtime/csrc with CMake and run its tests
 	cmake -S . -B build/native

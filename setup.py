@@ -1,7 +1,7 @@
 """Finds the packages; everything else is in pyproject.toml.
 
-The pipeline's stages are top-level folders of the repository and sub-packages of `humar_edge` when installed. setuptools
-cannot search such a layout from pyproject.toml, and a list written by hand forgets packages.
+The pipeline's stages are top-level folders of the repository and sub-packages of `humar_edge` when installed.
+setuptools cannot search such a layout from pyproject.toml, and a list written by hand forgets packages.
 """
 
 from __future__ import annotations
