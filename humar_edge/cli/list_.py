@@ -90,7 +90,8 @@ def _print_combos(rows: dict[str, dict[str, Any]], exact: bool, size: tuple[int,
     columns += ["transformer", "text", "backbone", "counted", "off by"] if exact else []
     columns += ["GMACs backbone", "GMACs vision"] if size else []
     columns += [] if exact else ["best for"]
-    table = Table(title="Combinations", title_justify="left", box=None)
+    title = f"Combinations, GMACs at {size[0]}x{size[1]}" if size else "Combinations"
+    table = Table(title=title, title_justify="left", box=None)
     for column in columns:
         words = column in (*columns[1:3], "best for")
         table.add_column(column, justify="left" if words else "right", no_wrap=column == "--combo")

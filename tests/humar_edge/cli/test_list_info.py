@@ -57,6 +57,7 @@ def test_exact_table(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(list_, ["--combo", "tite-ultra-light", "--imgsz", "96"])
     assert result.exit_code == 0
+    assert "GMACs at 96x96" in result.output
     assert "0.95M" in result.output
     assert "3.32M" in result.output
 
