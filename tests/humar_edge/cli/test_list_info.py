@@ -15,6 +15,15 @@ from humar_edge.cli.list_ import command as list_
 from humar_edge.cli.list_ import parse_size
 from humar_edge.combos import BACKBONES, COMBOS
 from humar_edge.errors import BundleError, ConfigError
+from humar_edge.models.torchvision_guard import guard_torchvision
+
+
+def need_models() -> None:
+    """Skip where the libraries of the networks are not installed."""
+    pytest.importorskip("torch")
+    guard_torchvision()
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
 
 
 def test_list_names_every_component_and_combination(monkeypatch) -> None:
@@ -40,8 +49,7 @@ def test_list_works_without_torch() -> None:
 
 
 def test_exact_counts_and_macs() -> None:
-    pytest.importorskip("timm")
-    pytest.importorskip("transformers")
+    need_models()
     result = CliRunner().invoke(list_, ["--combo", "edge-lite", "--imgsz", "96x160", "--json"])
     assert result.exit_code == 0
     row = json.loads(result.stdout)["combos"]["edge-lite"]
@@ -52,8 +60,7 @@ def test_exact_counts_and_macs() -> None:
 
 
 def test_exact_table(monkeypatch) -> None:
-    pytest.importorskip("timm")
-    pytest.importorskip("transformers")
+    need_models()
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(list_, ["--combo", "tite-ultra-light", "--imgsz", "96"])
     assert result.exit_code == 0
@@ -91,8 +98,7 @@ def test_contract_is_the_documented_one() -> None:
 
 
 def test_info_of_a_combination() -> None:
-    pytest.importorskip("timm")
-    pytest.importorskip("transformers")
+    need_models()
     arguments = ["--combo", "edge-lite", "--imgsz", "96", "--text-encoder-type", "tite"]
     found = json.loads(CliRunner().invoke(info, [*arguments, "--json"]).stdout)
     assert found["components"]["text_encoder_type"] == "tite"
