@@ -28,8 +28,9 @@ def crop_matrix(start: Tensor, size: Tensor, cells: int, inputs: int) -> Tensor:
     centres = (start[:, None] + size[:, None] * steps) * inputs - 0.5
     support = (size * (inputs / cells)).clamp(min=1.0)[:, None, None]
     index = torch.arange(inputs, device=start.device, dtype=torch.float32)
-    distance = (centres[:, :, None] - index).abs() / support
-    return (1.0 - distance).clamp(min=0.0) / support
+    weights = (1.0 - (centres[:, :, None] - index).abs() / support).clamp(min=0.0)
+    # inside, the sum is the support give or take the lattice's ripple; near the border it drops, and stays dropped
+    return weights / torch.maximum(weights.sum(2, keepdim=True), 0.9 * support)
 
 
 def crop(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> Tensor:

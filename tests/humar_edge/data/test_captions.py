@@ -1,0 +1,45 @@
+"""What captions say must stay true under augmentation."""
+
+import numpy as np
+import pytest
+
+from humar_edge.data.captions import is_relational, mirror, paraphrase
+
+
+@pytest.mark.parametrize(
+    ("caption", "mirrored"),
+    [
+        ("man on the left", "man on the right"),
+        ("Left woman", "Right woman"),
+        ("LEFT", "RIGHT"),
+        ("leftmost girl, right of the bag", "rightmost girl, left of the bag"),
+        ("bright copyright woman in red", "bright copyright woman in red"),
+    ],
+)
+def test_mirror_swaps_whole_words_and_keeps_their_case(caption: str, mirrored: str) -> None:
+    assert mirror(caption) == mirrored
+    assert mirror(mirrored) == caption
+
+
+@pytest.mark.parametrize("caption", ["second from left", "man behind the woman in red", "the only boy", "far right"])
+def test_captions_about_places_and_others_are_relational(caption: str) -> None:
+    assert is_relational(caption)
+
+
+@pytest.mark.parametrize("caption", ["man in red", "lady with a bright leftover coat", "person wearing black shoes"])
+def test_captions_about_looks_are_not(caption: str) -> None:
+    assert not is_relational(caption)
+
+
+def test_paraphrases_keep_colour_side_and_kind_of_person() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        text = paraphrase("The woman who is wearing a red t-shirt on the left.", rng).lower()
+        assert "red" in text and "left" in text and "right" not in text
+        assert any(word in text for word in ("woman", "female", "lady", "girl"))
+        assert not {"man", "male", "guy"} & set(text.split())
+
+
+def test_paraphrases_differ() -> None:
+    rng = np.random.default_rng(1)
+    assert len({paraphrase("the man wearing navy trousers", rng) for _ in range(50)}) > 5
