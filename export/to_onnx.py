@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 OPSETS = range(17, 20)
 """17 keeps LayerNormalization one node; from 20 on TensorRT reads GridSample wrongly."""
 
-KEEP = ["fuse_matmul_add_bias_into_gemm"]
-"""Simplifications that are left out: this one loses the node names that precision plans refer to."""
+SKIPPED = [
+    # They lose the node names that precision plans refer to.
+    "fuse_matmul_add_bias_into_gemm",
+    "fuse_matmul_add_bias_into_gemm_batched",
+    "fuse_qkv",
+    # The choice is the user's (--deform-attn).
+    "rewrite_gridsample_to_gather",
+]
+"""Simplifications that are left out."""
 
 
 def onnx_modules() -> tuple[Any, Any]:
@@ -79,7 +86,7 @@ def to_onnx(engine: Engine, opset: int = 17, deform_attn: str = "gather") -> onn
             raise ExportError(f"{engine.name} engine: PyTorch cannot export it ({_line(error)})") from error
         model = onnx.load_from_string(buffer.getvalue())
         try:
-            model, same = onnxsim.simplify(model, check_n=0, skipped_optimizers=KEEP)
+            model, same = onnxsim.simplify(model, check_n=0, skipped_optimizers=SKIPPED)
         except Exception as error:  # the library raises plain Exception
             raise ExportError(f"{engine.name} engine: simplification failed ({_line(error)})") from error
     if not same:
@@ -103,6 +110,8 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(node)
     seen: set[str] = set()
     for index, node in enumerate(kept):
+        if "/" not in node.name and "/" in node.output[0]:
+            node.name = f"{node.output[0].removesuffix('_output_0')}/{node.op_type}"
         if not node.name or node.name in seen:
             node.name = f"{node.name or node.op_type}_{index}"
         seen.add(node.name)
