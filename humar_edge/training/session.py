@@ -22,12 +22,12 @@ from humar_edge.models.text import build_text_encoder
 from humar_edge.training import checkpoint
 from humar_edge.training.average import MovingAverage
 from humar_edge.training.build import STEM, build_network, describe, freeze, quick_math
-from humar_edge.training.loop import Recipe, Trainer
+from humar_edge.training.loop import Recipe, Trainer, averaged
+from humar_edge.training.presence import calibrate
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
 from humar_edge.training.text_cache import TextCache
 
 TOKENS = 32
-FIGURES = ("box_acc_50", "oks_mean", "mask_miou")
 
 
 def _entries(folders: Sequence[Path], split: str) -> list[Entry]:
@@ -84,18 +84,40 @@ class Progress:
         kept = {key: value.clone() for key, value in network.state_dict().items()}
         network.load_state_dict(trainer.average.tensors)
         network.text_encoder = self.encoder
-        evaluator = Evaluator()
-        evaluate(TorchPredictor(network.eval(), (self.size, self.size), TOKENS), self.val, evaluator)
+        summary = self.measure(network.eval())
         network.text_encoder = None
         network.load_state_dict(kept)
         network.train()
         network.backbone.eval()
-        summary = evaluator.summary()
         self.write({"step": trainer.step, "val": summary})
+
+    def measure(self, network: HumarNet) -> dict[str, Any]:
+        """Metrics of a network with its text encoder on the validation sample; prints the main ones."""
+        evaluator = Evaluator()
+        evaluate(TorchPredictor(network, (self.size, self.size), TOKENS), self.val, evaluator)
+        summary = evaluator.summary()
         overall, presence = summary["overall"], summary.get("presence") or {}
         figures = {**{k: v for k, v in overall.items() if isinstance(v, float)}, "auroc": presence.get("auroc")}
         shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
-        self.console.print(f"[bold]validation[/] step {trainer.step}: {shown}", highlight=False)
+        self.console.print(f"[bold]validation[/] {shown}", highlight=False)
+        return summary
+
+
+def finish(trainer: Trainer, progress: Progress) -> None:
+    """Calibrate the presence score on held-out prompts, measure the result, and write both to the checkpoint."""
+    if not progress.val:
+        return
+    network = averaged(trainer.network, trainer.average.tensors)
+    network.text_encoder = progress.encoder
+    size = (progress.size, progress.size)
+    if {entry.absent for entry in progress.val} == {True, False}:
+        fit = calibrate(network, size, progress.val, TOKENS)
+        trainer.state["thresholds"] = {"score": fit.threshold}
+        progress.console.print(f"presence: scale {fit.scale:.3f}, shift {fit.shift:.3f}, threshold {fit.threshold:.3f}")
+    trainer.average.tensors = {k: v for k, v in network.state_dict().items() if not k.startswith("text_encoder.")}
+    trainer.state["metrics"] = {"validation": progress.measure(network)}
+    network.text_encoder = None
+    trainer.save()
 
 
 def train(**options: Any) -> None:
