@@ -1,7 +1,9 @@
 """Convert the pose-only photos of a street pack (`lsp/lsp.json`) to RefHuman format.
 
-Only photos on which a detector saw at most one person are used, so that "the person" and the labelled colours mean
-exactly one. The faces are not annotated and there are no masks; training ignores visibility where there is no mask.
+Photos on which a detector saw at most one person become the training split, so that "the person" and the labelled
+colours mean exactly one. Those with two to four people and a caption become the validation split: real pictures on
+which the right person must be chosen (a caption may fit a second one, so no model reaches 1.0). The faces are not
+annotated and there are no masks; training ignores visibility where there is no mask.
 """
 
 from __future__ import annotations
@@ -34,19 +36,14 @@ def _prompts(photo: dict[str, Any], index: int) -> list[tuple[str, bool]]:
     return list(dict.fromkeys(prompts))
 
 
-@click.command()
-@click.argument("pack", type=click.Path(exists=True, path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-def main(pack: Path, out: Path) -> None:
-    """Convert PACK/lsp to a RefHuman-format folder OUT."""
-    photos = json.loads((pack / "lsp" / "lsp.json").read_text(encoding="utf-8"))
-    (out / "images").mkdir(parents=True, exist_ok=True)
+def _split(photos: list[dict[str, Any]], pack: Path, out: Path, single: bool) -> dict[str, list[dict[str, Any]]]:
+    """Copy the photos of a split and describe them."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for index, photo in enumerate(p for p in photos if p["people_detected"] <= 1):
+    for index, photo in enumerate(photos):
         name = Path(photo["file"]).name
         shutil.copy(pack / photo["file"], out / "images" / name)
-        for caption, absent in _prompts(photo, index):
+        for caption, absent in _prompts(photo, index) if single else [(photo["caption"], False)]:
             key = len(images) + 1
             images.append({"id": key, "file_name": name, "width": photo["w"], "height": photo["h"], "caption": caption})
             box = [0, 0, 0, 0] if absent else photo["bbox"]
@@ -64,9 +61,24 @@ def main(pack: Path, out: Path) -> None:
                     **({"absent": True} if absent else {}),
                 }
             )
-    target = out / "RefHuman_train.json"
-    target.write_text(json.dumps({"images": images, "annotations": annotations}), encoding="utf-8")
-    click.echo(f"{len({i['file_name'] for i in images})} photos, {len(images)} prompts -> {target}")
+    return {"images": images, "annotations": annotations}
+
+
+@click.command()
+@click.argument("pack", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def main(pack: Path, out: Path) -> None:
+    """Convert PACK/lsp to a RefHuman-format folder OUT."""
+    photos = json.loads((pack / "lsp" / "lsp.json").read_text(encoding="utf-8"))
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    splits = {
+        "train": [photo for photo in photos if photo["people_detected"] <= 1],
+        "val": [photo for photo in photos if 2 <= photo["people_detected"] <= 4 and photo["caption"]],
+    }
+    for name, chosen in splits.items():
+        content = _split(chosen, pack, out, single=name == "train")
+        (out / f"RefHuman_{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        click.echo(f"{name}: {len(chosen)} photos, {len(content['images'])} prompts")
 
 
 if __name__ == "__main__":
