@@ -13,6 +13,7 @@ import click
 import pytest
 
 from humar_edge.cli.main import group
+from humar_edge.combos import COMBOS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -108,6 +109,14 @@ def test_commands_exist(document):
 
 def test_the_readme_begins_with_the_two_commands():
     assert [" ".join(words) for words in commands("README.md")[:2]] == ["make demo", "make test"]
+
+
+def test_the_readme_lists_the_combinations():
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w+) \+ (\w+) \+ (\w+) \| (\S*) ?\|", text_of("README.md"), re.MULTILINE)
+    assert rows[1:] == [
+        (name, combo.transformer_type, combo.text_encoder_type, combo.backbone, combo.total)
+        for name, combo in COMBOS.items()
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -32,7 +32,9 @@ fi
 
 # The pip of Debian 12 and Ubuntu 22.04 is from 2022; a newer one resolves the extras faster.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+quiet=--quiet
+[ -t 1 ] && quiet=--progress-bar=on  # minutes pass: people at a terminal see what is happening
+"$venv/bin/python" -m pip install "$quiet" --disable-pip-version-check "$@"
 
 if "$venv/bin/python" -m pip show --quiet opencv-python 2>/dev/null; then
     if ! problem=$("$venv/bin/python" -c 'import cv2' 2>&1); then
