@@ -34,7 +34,8 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip
 quiet=--quiet
 [ -t 1 ] && quiet=--progress-bar=on  # minutes pass: people at a terminal see what is happening
-"$venv/bin/python" -m pip install "$quiet" --disable-pip-version-check "$@"
+# setuptools warns at length that an editable install sees the working directory, which is what it is for.
+PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install "$quiet" --disable-pip-version-check "$@"
 
 if "$venv/bin/python" -m pip show --quiet opencv-python 2>/dev/null; then
     if ! problem=$("$venv/bin/python" -c 'import cv2' 2>&1); then
