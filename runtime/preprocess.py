@@ -88,7 +88,8 @@ def prepare(frame: np.ndarray, canvas_size: tuple[int, int]) -> Prepared:
 def as_bgr(image: np.ndarray) -> np.ndarray:
     """A picture as uint8 BGR [H, W, 3].
 
-    Takes 8-bit and 16-bit pictures: grey [H, W] or [H, W, 1], grey with alpha [H, W, 2], BGR, and BGRA. Alpha is dropped.
+    Takes 8-bit and 16-bit pictures: grey [H, W] or [H, W, 1], grey with alpha [H, W, 2], BGR, and BGRA. Alpha is
+    dropped.
 
     Raises:
         SourceError: Another shape or type.

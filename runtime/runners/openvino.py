@@ -24,8 +24,8 @@ class OpenVINORunner(Runner):
         Args:
             onnx_path: The engine.
             threads: CPU threads, None for all cores.
-            precision: Precision of what the engine leaves in floating point: "f32" or "bf16". OpenVINO itself would take
-                bf16 wherever the processor has it, which changes results unasked.
+            precision: Of what the engine leaves in floating point: "f32" or "bf16". Left alone, OpenVINO takes bf16
+                wherever the processor has it, which changes results unasked.
 
         Raises:
             BackendError: OpenVINO is not installed or cannot compile the engine.
