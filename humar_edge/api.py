@@ -110,9 +110,9 @@ class HumarEdge:
         from humar_edge.runtime.sources import open_source
 
         prompt = self._predictor.encode(text)
-        with open_source(str(source), **options) as frames:
+        with open_source(source, **options) as frames:
             for frame in frames:
-                yield frame.image_bgr, self._predictor.predict(frame.image_bgr, prompt)
+                yield frame.image, self._predictor.predict(frame.image, prompt)
 
     def close(self) -> None:
         """Free the engines."""

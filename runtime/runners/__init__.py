@@ -21,11 +21,8 @@ BACKENDS: dict[str, str] = {
 
 
 def _tensorrt_available() -> bool:
-    name = "humar_edge.runtime.tensorrt"
-    if find_spec(name) is None:
-        return False
-    available = getattr(import_module(name), "available", None)
-    return available is not None and bool(available())
+    # Not imported at the top: it looks for a GPU, which nobody asked for when another backend is named.
+    return bool(import_module("humar_edge.runtime.tensorrt").available())
 
 
 _AVAILABLE: dict[str, Callable[[], bool]] = {
