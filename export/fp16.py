@@ -1,4 +1,4 @@
-"""FP16 as a property of the graph: half-precision weights and activations, FP32 where it matters, same inputs and outputs.
+"""FP16 as a property of the graph: weights and activations in half, FP32 where it matters, same inputs and outputs.
 
 TensorRT 11 takes precision from the ONNX file alone, and TensorRT 10 accepts it as strongly typed, so one file serves
 both. The table `ISLANDS` is the only place that says what stays FP32.

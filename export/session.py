@@ -2,40 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from humar_edge.bundle import MANIFEST, Bundle
 from humar_edge.combos import resolve
-from humar_edge.data.refhuman import RefHumanIndex, available_splits
-from humar_edge.errors import ConfigError, DataError, ExportError
-from humar_edge.export.packing import export_fp32, pack
+from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.errors import ConfigError, ExportError
+from humar_edge.evaluation.run import choose_entries
+from humar_edge.export.captions import read_captions
+from humar_edge.export.packing import Exported, Say, export_fp32, pack
+from humar_edge.export.parity import onnx_run
+from humar_edge.export.plan import Plan, plan_of
+from humar_edge.export.reduce import Bar, reduce_text, reduce_vision
 from humar_edge.export.source import Source, open_source
+from humar_edge.export.validation import measure, require_accuracy
 
 PROMPTS = ("text", "point")
+CACHE = "calibration-{engine}.json"
+SYNTHETIC_SEED = 7041
+"""Of the fallback scenes: not a seed that anybody trains with by default."""
 
 
-def export(say: Callable[[str], None], **options: Any) -> Bundle:
-    """Run `humar-edge export`; see its help for the options."""
+def export(say: Say, bar: Bar, **options: Any) -> Bundle:
+    """Run `humar-edge export`; see its help for the options.
+
+    Args:
+        say: Prints a line.
+        bar: Opens a progress bar: (title, total) -> context with a function to call after each step.
+        **options: As on the command line.
+    """
+    with tempfile.TemporaryDirectory(prefix="humar-edge-", ignore_cleanup_errors=True) as scratch:
+        return _export(say, bar, Path(scratch), options)
+
+
+def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundle:
     output: Path = options["output"]
     if (output / MANIFEST).is_file() and not options["force"]:
         raise ExportError(f"{output} exists; add --force to replace it")
-    prompts = _prompts(options["prompts"])
+    prompts, plan = _prompts(options["prompts"]), plan_of(options["precision"])
     parts = {key: options[key] for key in ("transformer_type", "text_encoder_type", "backbone")}
-    combo = resolve(options["combo"], **parts)
     source = open_source(
         options["combo"],
-        combo,
+        resolve(options["combo"], **parts),
         options["checkpoint"],
         untrained=options["untrained"],
         input_size=image_size(options["imgsz"]),
         text_source=options["text_source"],
         ema=options["ema"],
     )
-    notes = _prune(source, options["vocabulary"], options["captions"], say)
+    validation = _validation(options["val_data"], options["val_limit"])
+    calibration = _calibration(plan, options, source, scratch, bar, say)
+    notes = _prune(source, options["vocabulary"], options["captions"] or options["calibration"], say)
     exported = export_fp32(source, prompts, options["opset"], options["deform_attn"], say)
-    bundle = pack(source, exported, output, name=options["name"], notes=notes)
+    before = [replace(item, parity=dict(item.parity)) for item in exported]
+    _reduce(source, exported, plan, calibration, validation or calibration, options, bar, say)
+    reduced = any(item.precision != "fp32" for item in exported)
+    metrics: dict[str, Any] = {}
+    if validation:
+        data = {"data": f"{options['val_data'].name} (val)", "prompts": len(validation), "prompt": "text"}
+        metrics["export"] = data | _validate(
+            source, before if reduced else None, exported, validation, options["max_drop"], scratch, bar, say
+        )
+    elif reduced and source.trained:
+        notes.append("accuracy of the reduced precision was not measured on data (--val-data)")
+        say(f"warning: {notes[-1]}")
+    bundle = pack(source, exported, output, name=options["name"], metrics=metrics, notes=notes)
     total = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     say(f"wrote {output} ({total:.1f} MB)")
     if bundle.warning:
@@ -66,22 +101,40 @@ def _prompts(text: str) -> list[str]:
     return found
 
 
-def read_captions(path: Path) -> list[str]:
-    """The different captions of a data set in RefHuman format (all its splits), or the lines of a text file.
-
-    Raises:
-        DataError: There are none.
-    """
-    if path.is_file():
-        lines = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
-    else:
-        lines = {entry.caption for split in available_splits(path) for entry in RefHumanIndex.load(path, split)}
-    if not lines:
-        raise DataError(f"{path} holds no captions")
-    return sorted(lines)
+def _validation(folder: Path | None, limit: int) -> list[Entry]:
+    if folder is None:
+        return []
+    return choose_entries(RefHumanIndex.load(folder, "val").entries, "text", limit)
 
 
-def _prune(source: Source, keep: int | None, captions: Path | None, say: Callable[[str], None]) -> list[str]:
+def _calibration(plan: Plan, options: dict[str, Any], source: Source, scratch: Path, bar: Bar, say: Say) -> list[Entry]:
+    """The calibration images, chosen and checked before anything expensive starts."""
+    from humar_edge.calibration.images import calibration_entries
+
+    if not plan.uses("int8"):
+        return []
+    count = options["calibration_images"]
+    if options["calibration"] is not None:
+        return calibration_entries(options["calibration"], count)
+    say(
+        "warning: no --calibration data, INT8 ranges come from synthetic scenes; real pictures have other contrasts, "
+        "which may cost accuracy"
+    )
+    return _synthetic(scratch / "scenes", count, max(source.input_size), bar)
+
+
+def _synthetic(folder: Path, count: int, size: int, bar: Bar) -> list[Entry]:
+    from humar_edge.calibration.images import choose
+    from humar_edge.data.synth.scene import SceneConfig
+    from humar_edge.data.synth.writer import DatasetConfig, write_dataset
+
+    config = DatasetConfig(count, val_share=0.0, seed=SYNTHETIC_SEED, scene=SceneConfig(size=size))
+    with bar("rendering scenes", count) as step:
+        write_dataset(folder, config, on_scene=lambda _: step())
+    return choose(RefHumanIndex.load(folder, "train").entries, count)
+
+
+def _prune(source: Source, keep: int | None, captions: Path | None, say: Say) -> list[str]:
     if keep is None:
         return []
     before = source.encoder.tokenizer.get_vocab_size()
@@ -89,3 +142,50 @@ def _prune(source: Source, keep: int | None, captions: Path | None, say: Callabl
     after = source.encoder.tokenizer.get_vocab_size()
     say(f"vocabulary: {after} of {before} word pieces kept")
     return [f"vocabulary of {after} of {before} word pieces; other words are spelled in pieces"]
+
+
+def _reduce(
+    source: Source,
+    exported: Sequence[Exported],
+    plan: Plan,
+    calibration: Sequence[Entry],
+    compared: Sequence[Entry],
+    options: dict[str, Any],
+    bar: Bar,
+    say: Say,
+) -> None:
+    text = exported[0]
+    encode = onnx_run(text.model)
+    if options["text_precision"] != "fp32":
+        captions = list(dict.fromkeys(entry.caption for entry in compared))[:64]
+        reduce_text(text, options["text_precision"], source.encoder.tokenizer, captions, say)
+    if plan.default == "fp32" and not plan.blocks:
+        return
+    for item in exported[1:]:
+        cache: Path | None = options["calibration_cache"]
+        cache = cache / CACHE.format(engine=item.engine.name) if cache else None
+        method = options["calibration_method"]
+        reduce_vision(source, item, plan, method, calibration, compared, encode, cache, bar, say)
+
+
+def _validate(
+    source: Source,
+    before: Sequence[Exported] | None,
+    after: Sequence[Exported],
+    entries: Sequence[Entry],
+    max_drop: float,
+    scratch: Path,
+    bar: Bar,
+    say: Say,
+) -> dict[str, Any]:
+    """Metrics of the bundle, and of its FP32 twin when it is reduced; raises when it lost too much."""
+    found: dict[str, Any] = {}
+    for name, items in (("fp32", before), ("bundle", after)):
+        if items is None:
+            continue
+        found[name] = measure(pack(source, items, scratch / name), entries, bar)
+        say(f"{name}: {', '.join(f'{key} {value}' for key, value in found[name].items())}")
+    if before is not None:
+        require_accuracy(found["fp32"], found["bundle"], max_drop)
+        found["max_drop"] = max_drop
+    return found

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-PRECISIONS = ("fp32", "fp16", "int8")
-
 
 @click.command("export")
 @click.option("--combo", required=True, help="Combination; see humar-edge list.")
@@ -28,6 +26,26 @@ PRECISIONS = ("fp32", "fp16", "int8")
 @click.option(
     "--deform-attn", type=click.Choice(("gather", "gridsample", "plugin")), default="gather", show_default=True
 )
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, int8-fp16, or a plan (JSON).")
+@click.option("--text-precision", type=click.Choice(("fp32", "fp16", "int8")), default="fp32", show_default=True)
+@click.option("--calibration", type=click.Path(path_type=Path), help="Data set in RefHuman format to calibrate INT8.")
+@click.option("--calibration-images", type=click.IntRange(min=8), default=256, show_default=True)
+@click.option(
+    "--calibration-method",
+    type=click.Choice(("minmax", "entropy", "percentile")),
+    default="percentile",
+    show_default=True,
+    help="How INT8 ranges follow from what was seen.",
+)
+@click.option("--calibration-cache", type=click.Path(path_type=Path), help="Folder that keeps the ranges.")
+@click.option("--val-data", type=click.Path(path_type=Path), help="Data set whose val split measures the bundle.")
+@click.option("--val-limit", type=click.IntRange(min=1), default=500, show_default=True, help="Prompts to measure.")
+@click.option(
+    "--max-drop",
+    default=0.01,
+    show_default=True,
+    help="Loss of Acc@0.5, mean OKS or mIoU that reduced precision may cost.",
+)
 @click.option("--vocabulary", type=click.IntRange(min=100), help="Keep this many words of the text vocabulary.")
 @click.option(
     "--captions",
@@ -39,10 +57,11 @@ def command(**options: Any) -> None:
 
     Every reduced precision is compared with FP32; the export fails when the comparison does.
     """
+    from humar_edge.cli.progress import progress_bar
     from humar_edge.errors import MissingExtraError
 
     try:
         from humar_edge.export.session import export
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "export") from error
-    export(say=click.echo, **options)
+    export(say=click.echo, bar=progress_bar, **options)
