@@ -18,7 +18,7 @@ from humar_edge.prompts import PositionalPrompt, Prompt, TextPrompt, Tokenizer, 
 from humar_edge.results import Person
 from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
 from humar_edge.runtime.preprocess import Letterbox, Prepared, prepare
-from humar_edge.runtime.runners import Runner, choose_backend, open_runner
+from humar_edge.runtime.runners import Runner, TensorSpec, choose_backend, open_runner
 
 CACHED_PROMPTS = 128
 
@@ -72,10 +72,11 @@ class Predictor:
         self._text = open_runner(bundle.text_engine, self.backend, threads)
         self._positional: Runner | None = None
         self.device = self._vision.device
-        wanted = (1, *manifest.input_size, 3)
-        given = self._vision.input_specs["image"].shape
-        if given != wanted:
-            raise BundleError(f"{bundle.vision_engine}: takes images {list(given)}, the manifest says {list(wanted)}")
+        image = self._vision.input_specs.get("image")
+        wanted = TensorSpec((1, *manifest.input_size, 3), np.dtype(np.uint8))
+        if image != wanted:
+            self.close()
+            raise BundleError(f"{bundle.vision_engine}: its input 'image' is {image}, the manifest asks for {wanted}")
 
     def encode(self, text: str) -> TextPrompt:
         """Clean and encode a text prompt; the text engine runs once per different prompt.

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from humar_edge.bundle import Bundle
-from humar_edge.errors import BundleError, ConfigError, PromptError
+from humar_edge.errors import BackendError, BundleError, ConfigError, PromptError
 from humar_edge.prompts import box_prompt, point_prompt
 from humar_edge.runtime.predictor import STAGES, Predictor
 
@@ -103,3 +105,19 @@ def test_rectangular_engines_and_one_pixel(make_tiny_bundle, tmp_path, colour_sc
         person = predictor.predict(colour_scene((1, 1), {"red": (0, 0, 1, 1)}), "red")
         assert person.mask.shape == (1, 1) and person.mask.all()
         np.testing.assert_allclose(person.box_xyxy, [0, 0, 1, 1], atol=0.1)
+
+
+def test_an_engine_that_contradicts_its_manifest(make_tiny_bundle, tmp_path):
+    bundle = make_tiny_bundle(tmp_path / "b")
+    other = Bundle(bundle.path, replace(bundle.manifest, input_size=(64, 64)))
+    with pytest.raises(
+        BundleError, match=r"'image' is uint8\[1, 96, 128, 3\], the manifest asks for uint8\[1, 64, 64, 3\]"
+    ):
+        Predictor(other, "onnxruntime", threads=1)
+
+
+def test_an_engine_that_overflows_is_an_error_and_not_a_missing_person(predictor, frame):
+    prompt, prepared = predictor.encode("red"), predictor.preprocess(frame)
+    raw = {**predictor.infer(prepared, prompt), "score": np.array([np.nan], np.float32)}
+    with pytest.raises(BackendError, match="returned score nan"):
+        predictor.postprocess(raw, prepared, prompt)
