@@ -17,8 +17,6 @@ BIN := $(VENV)/bin
 PACKAGING := pyproject.toml setup.py tools/setup_venv.sh
 SOURCES := $(shell find humar_edge export calibration runtime demos -type f -not -name '*.pyc')
 
-# One thread per test process: they share the cores already.
-export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -52,6 +50,8 @@ format: $(VENV)/.installed ## Sort imports, fix what ruff can fix, format
 types: build/package/.installed ## mypy on the built package
 	cd build/package && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../mypy -p humar_edge
 
+# One thread per test process: they share the cores already.
+pytest: export OMP_NUM_THREADS ?= 1
 pytest: $(VENV)/.installed ## All tests that need no GPU
 	$(BIN)/pytest -m "not gpu" -n $(JOBS) --dist worksteal --timeout 900 --durations 10 $(ARGS)
 

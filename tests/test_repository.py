@@ -37,12 +37,12 @@ BASE = ("humar_edge", "humar_edge.cli", "humar_edge.data.synth", "humar_edge.run
 
 EXTRAS = (
     "torch torchvision timm transformers huggingface_hub safetensors accelerate tensorboard scipy matplotlib PIL "
-    "faster_coco_eval onnx onnxsim onnxscript onnxruntime tensorrt tensorrt_rtx pycuda cuda"
+    "faster_coco_eval onnx onnxsim onnxscript onnxruntime tensorrt tensorrt_rtx pycuda cuda aiohttp ray"
 ).split()
 """What the base install does not have."""
 
-ADAPTERS = ("humar_edge.runtime.tensorrt.", "humar_edge.runtime.device.")
-"""Packages whose modules are imported only where TensorRT and CUDA are."""
+ADAPTERS = ("humar_edge.runtime.tensorrt.", "humar_edge.runtime.device.", "humar_edge.demos.web.")
+"""Packages whose modules are imported only where TensorRT, CUDA or aiohttp are."""
 
 HEAVY = ("numpy", "cv2", "openvino", "tokenizers")
 
