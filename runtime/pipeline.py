@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -98,7 +98,7 @@ class Pipeline:
         with self._lock:
             self._prompts, self._generation = list(prompts), self._generation + 1
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Generator[Result, None, None]:
         size = 1 if self._source.live else QUEUE_SIZE
         captured, prepared, results = Channel[Frame](size), Channel[_Job](size), Channel[Result](size)
         self._channels = [captured, prepared, results]

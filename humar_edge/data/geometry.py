@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from humar_edge.data.masks import polygon_mask
 from humar_edge.keypoints import FLIP
 
 PAD_VALUE = 114
@@ -94,11 +95,11 @@ class Placement:
 
     def polygons(self, polygons: Sequence[np.ndarray], stride: int) -> np.ndarray:
         """Rasterise polygons [P,2] on the canvas at 1/stride of its size: uint8 [size/stride,size/stride], 0 or 1."""
-        mask = np.zeros((self.size // stride, self.size // stride), np.uint8)
+        side = self.size // stride
+        mask = np.zeros((side, side), bool)
         for polygon in polygons:
-            corners = self.points(polygon) / stride - 0.5  # fillPoly counts from pixel centres
-            cv2.fillPoly(mask, [np.round(corners * 16).astype(np.int32)], 1, shift=4)
-        return mask
+            mask |= polygon_mask(self.points(polygon) / stride, side, side)
+        return mask.astype(np.uint8)
 
 
 def fit(width: int, height: int, size: int, flip: bool = False) -> Placement:

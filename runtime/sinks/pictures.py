@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from humar_edge.errors import SinkError, SourceError
@@ -151,7 +152,7 @@ class VideoSink(Sink):
             writer = cv2.VideoWriter()
             fourcc = cv2.VideoWriter.fourcc(*codec.fourcc)
             arguments = (str(self._part), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
-            if quietly(lambda writer=writer, arguments=arguments: writer.open(*arguments)) and writer.isOpened():
+            if quietly(partial(writer.open, *arguments)) and writer.isOpened():
                 return writer, codec
             self._part.unlink(missing_ok=True)
         tried = ", ".join(codec.name for codec in codecs)
