@@ -75,9 +75,11 @@ class VisionGraph(nn.Module):
 
     def picture(self, image: Tensor) -> Tensor:
         """The picture as the network takes it."""
+        # TensorRT reads 8-bit inputs in a Cast only, so it comes first.
+        image = image.float()
         if not self.normalise:
             return image
-        return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        return (image.permute(0, 3, 1, 2) - self.mean) / self.std
 
     def forward(self, image: Tensor, text_tokens: Tensor, text_mask: Tensor, sentence: Tensor) -> tuple[Tensor, ...]:
         """See the class."""

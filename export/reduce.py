@@ -17,12 +17,13 @@ from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.data.refhuman import Entry
 from humar_edge.export.engines import CAPTIONS
 from humar_edge.export.fp16 import to_fp16
+from humar_edge.export.graph import path_of
 from humar_edge.export.int8 import activations, apply_plan, counts
 from humar_edge.export.packing import Exported, Say, by_output, say_differences
 from humar_edge.export.parity import Arrays, Run, compare, onnx_run, require
 from humar_edge.export.plan import Plan
 from humar_edge.export.source import Source
-from humar_edge.export.weights import compress_weights
+from humar_edge.export.weights import compress_weights, halve_maps
 
 if TYPE_CHECKING:
     import onnx
@@ -106,7 +107,7 @@ def reduce_vision(
     model = apply_plan(reference, plan, values)
     if plan.uses("int8"):
         # What stays float (last layers, linear layers of tokens) still need not be stored so.
-        model = compress_weights(model)
+        model = halve_maps(compress_weights(model), lambda node: plan.precision(path_of(node)) == "int8")
     item.model, item.precision = model, plan.name
     samples = islice(inputs(compared), COMPARED) if compared else _own_samples(item)
     differences = compare(onnx_run(reference), onnx_run(model), samples, {})

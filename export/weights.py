@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,37 @@ def compress_weights(model: onnx.ModelProto) -> onnx.ModelProto:
                 nodes.append(helper.make_node("DequantizeLinear", parts, [result], f"{result}/Dequantize", axis=axis))
                 done[name, axis] = result
             node.input[index] = done[name, axis]
+        nodes.append(node)
+    replace_nodes(model, nodes)
+    return model
+
+
+def halve_maps(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
+    """Store large constants that are added to feature maps (embeddings of positions) in half, followed by a Cast.
+
+    Args:
+        model: Any.
+        holds: Tells in which nodes.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = copy_of(model)
+    constants = initialisers(model)
+    done: dict[str, str] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        for index, name in enumerate(node.input if node.op_type == "Add" and holds(node) else ()):
+            constant = constants.get(name)
+            if constant is None or constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALLEST:
+                continue
+            if name not in done:
+                values = numpy_helper.to_array(constant).astype(np.float16)
+                model.graph.initializer.append(numpy_helper.from_array(values, f"{name}_fp16"))
+                done[name] = f"{name}_from_fp16"
+                nodes.append(
+                    helper.make_node("Cast", [f"{name}_fp16"], [done[name]], f"{name}/Cast", to=TensorProto.FLOAT)
+                )
+            node.input[index] = done[name]
         nodes.append(node)
     replace_nodes(model, nodes)
     return model
