@@ -26,6 +26,8 @@ class GhostPAN(nn.Module):
     def __init__(self, inputs: tuple[int, ...], channels: int, fine_channels: int) -> None:
         super().__init__()
         self.fine = ConvNorm(inputs[0], fine_channels)
+        self.detail = ConvNorm(fine_channels, channels, 3, stride=2, act=False)
+        nn.init.zeros_(self.detail[1].weight)  # type: ignore[arg-type]
         self.lateral = nn.ModuleList(
             [ConvNorm(inputs[1], channels), ConvNorm(inputs[2], channels), SPPF(inputs[3], channels)]
         )
@@ -36,14 +38,16 @@ class GhostPAN(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Pyramid:
         """Four maps at strides 4, 8, 16, 32 -> Pyramid."""
+        fine = self.fine(features[0])
         p3, p4, p5 = (
             place(lateral(x)) for place, lateral, x in zip(self.position, self.lateral, features[1:], strict=True)
         )
+        p3 = p3 + self.detail(fine)  # colour is plainest in the shallow features
         p4 = self.down_path[1](torch.cat([p4, upsample(p5, p4)], 1))
         p3 = self.down_path[0](torch.cat([p3, upsample(p4, p3)], 1))
         p4 = self.up_path[0](torch.cat([p4, self.shrink[0](p3)], 1))
         p5 = self.up_path[1](torch.cat([p5, self.shrink[1](p4)], 1))
-        return Pyramid(self.fine(features[0]), p3, p4, p5)
+        return Pyramid(fine, p3, p4, p5)
 
 
 class PromptMix(nn.Module):
