@@ -26,6 +26,7 @@ class Batch:
         keypoints: float32 [N,17,3].
         mask: uint8 [N,S/2,S/2].
         has_mask: bool [N].
+        noise: float32 [N,`samples.DRAWS`] uniform numbers for the losses; None: they draw their own.
     """
 
     image: Tensor
@@ -38,6 +39,7 @@ class Batch:
     keypoints: Tensor
     mask: Tensor
     has_mask: Tensor
+    noise: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -62,4 +64,12 @@ def collate(samples: list[Sample]) -> Batch:
         keypoints=torch.from_numpy(np.stack([target.keypoints for target in targets])),
         mask=torch.from_numpy(np.stack([target.mask for target in targets])),
         has_mask=torch.tensor([target.has_mask for target in targets]),
+        noise=_noise(samples),
     )
+
+
+def _noise(samples: list[Sample]) -> Tensor | None:
+    drawn = [sample.noise for sample in samples]
+    if any(noise is None for noise in drawn):
+        return None
+    return torch.from_numpy(np.concatenate(drawn))  # type: ignore[arg-type]

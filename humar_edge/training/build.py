@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,8 +12,11 @@ from humar_edge.combos import Combo
 from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.models.backbones import build_backbone
 from humar_edge.models.network import HumarNet
-from humar_edge.models.text import build_text_encoder
+from humar_edge.models.text import build_text_encoder, restore_text_encoder
 from humar_edge.models.transformers import build_transformer
+
+if TYPE_CHECKING:
+    from humar_edge.training.uniphd_step import ReferringUniPHD
 
 STEM = ("body.conv_stem", "body.bn1", "body.blocks.0", "body.blocks.1")
 """EfficientNet-Lite0 up to stride 4: edges and textures that ImageNet has taught, and the costliest to train."""
@@ -37,11 +40,22 @@ def build_network(
         weights: A file with backbone weights instead.
     """
     if combo.transformer_type == "original":
-        raise ConfigError("the original transformer is not trained by this loop; choose a light combination")
+        raise ConfigError("the original transformer is a whole network of its own; build it with build_original")
     backbone = build_backbone(combo.backbone, weights=weights, pretrained=pretrained and weights is None)
     channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
     transformer = build_transformer(combo.transformer_type, channels, text_dim, **combo.overrides)
     return HumarNet(backbone, text_encoder, transformer)  # type: ignore[arg-type]
+
+
+def build_original(
+    combo: Combo, text_encoder: nn.Module, *, pretrained: bool = False, weights: Path | None = None
+) -> ReferringUniPHD:
+    """The original network behind the interface of the light ones; arguments as in `build_network`."""
+    from humar_edge.models.original.uniphd import UniPHD
+    from humar_edge.training.uniphd_step import ReferringUniPHD
+
+    backbone = build_backbone(combo.backbone, weights=weights, pretrained=pretrained and weights is None)
+    return ReferringUniPHD(UniPHD(backbone, text_encoder, **combo.overrides))
 
 
 def freeze(network: nn.Module, names: tuple[str, ...]) -> None:
@@ -87,12 +101,15 @@ def combo_of(state: dict[str, Any]) -> Combo:
         raise CheckpointError(f"the checkpoint does not describe its network (missing {error})") from error
 
 
-def load_network(path: Path, *, text_source: str | None = None) -> tuple[HumarNet, dict[str, Any]]:
+def load_network(path: Path, *, text_source: str | None = None) -> tuple[Any, dict[str, Any]]:
     """The averaged network of a checkpoint folder in evaluation mode, with its text encoder, and its state.
 
     Args:
         path: Checkpoint folder.
-        text_source: Where the frozen text encoder comes from; default: as in training.
+        text_source: Where a frozen text encoder comes from; default: as in training. A trained one is in the folder.
+
+    Returns:
+        A `HumarNet`, or for the original transformer a `ReferringUniPHD`; and the state.
 
     Raises:
         CheckpointError: The folder is no checkpoint, or its weights do not fit.
@@ -101,13 +118,22 @@ def load_network(path: Path, *, text_source: str | None = None) -> tuple[HumarNe
 
     state = checkpoint.read_state(path)
     combo = combo_of(state)
-    encoder = build_text_encoder(combo.text_encoder_type, source=text_source)
-    network = build_network(combo, None, encoder.dim)
+    stored = state.get("text_encoder")
+    if stored is None:
+        encoder = build_text_encoder(combo.text_encoder_type, source=text_source)
+    else:
+        encoder = restore_text_encoder(stored)
+    network: Any
+    if combo.transformer_type == "original":
+        network = build_original(combo, encoder)
+    else:
+        network = build_network(combo, encoder if stored else None, encoder.dim)
     try:
         network.load_state_dict(checkpoint.read_weights(path))
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {state['combo']}: {str(error).splitlines()[-1].strip()}") from error
-    network.text_encoder = encoder
+    if network.text_encoder is None:
+        network.text_encoder = encoder
     return network.eval(), state
 
 

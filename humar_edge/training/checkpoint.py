@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,32 @@ from torch import Tensor, nn
 from humar_edge.errors import CheckpointError
 
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = "state.json", "model.safetensors", "ema.safetensors", "optimizer.pt"
+STEP_PREFIX = "step-"
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
     save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, folder / name)
 
 
+def _flush(path: Path) -> None:
+    """Wait until a file or folder is on the disk: a rename must not overtake what it renames."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def save(
-    path: Path, network: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    path: Path,
+    network: nn.Module,
+    average: dict[str, Tensor],
+    optimizer: Any,
+    state: dict[str, Any],
+    *,
+    keep: int = 1,
 ) -> None:
     """Write a checkpoint folder; until it is complete, the previous one stays.
 
@@ -31,21 +50,76 @@ def save(
         path: Folder to write.
         network: Weights being trained.
         average: Their exponential moving average, the weights to use.
-        optimizer: For resuming.
+        optimizer: For resuming; None leaves it out.
         state: JSON-compatible: combination, components, sizes, step, metrics.
+        keep: Checkpoints to keep, this one included; earlier ones become `step-N` beside it.
     """
     building, old = path.with_name(f"{path.name}.{os.getpid()}.tmp"), path.with_name(f"{path.name}.old")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     _write(building, WEIGHTS, network.state_dict())
     _write(building, AVERAGE, average)
-    torch.save(optimizer.state_dict(), building / OPTIMIZER)
+    if optimizer is not None:
+        torch.save(optimizer.state_dict(), building / OPTIMIZER)
     (building / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(old, ignore_errors=True)
+    for file in (*building.iterdir(), building):
+        _flush(file)
+    # at every moment `path` or `old` is a complete checkpoint
     if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
     building.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    _flush(path.parent)
+    if old.exists():
+        _retire(old, keep, state.get("step"))
+
+
+def _retire(old: Path, keep: int, step: int | None) -> None:
+    """Keep a replaced checkpoint under its step, and delete those beyond the last `keep - 1`."""
+    worth = keep > 1
+    try:
+        reached = int(read_state(old).get("step", 0))
+        worth = worth and reached != step
+        kept = old.with_name(f"{STEP_PREFIX}{reached:08d}")
+    except CheckpointError:  # damaged from outside
+        worth = False
+    if worth:
+        shutil.rmtree(kept, ignore_errors=True)
+        old.rename(kept)
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+    for surplus in earlier(old.parent)[keep - 1 :]:
+        shutil.rmtree(surplus, ignore_errors=True)
+
+
+def earlier(folder: Path) -> list[Path]:
+    """The `step-N` checkpoints of a run, newest first."""
+    found = [path for path in folder.glob(f"{STEP_PREFIX}*") if path.name.removeprefix(STEP_PREFIX).isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(STEP_PREFIX)), reverse=True)
+
+
+def clean(path: Path) -> None:
+    """Remove what writers of this checkpoint left unfinished when they were killed."""
+    for unfinished in path.parent.glob(f"{path.name}.*.tmp"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def candidates(path: Path) -> list[Path]:
+    """Where a run may be continued, best first: the checkpoint, the one it was replacing, earlier ones."""
+    found = [path, path.with_name(f"{path.name}.old"), *earlier(path.parent)]
+    return [folder for folder in found if (folder / STATE).is_file()]
+
+
+def verify(path: Path) -> None:
+    """Read everything that resuming needs.
+
+    Raises:
+        CheckpointError: Something is missing or damaged.
+    """
+    read_state(path)
+    for name in (WEIGHTS, AVERAGE):
+        read_weights(path, name)
+    read_optimizer(path)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -86,7 +160,7 @@ def read_weights(path: Path, name: str = AVERAGE) -> dict[str, Tensor]:
 def read_optimizer(path: Path) -> dict[str, Any]:
     """Optimizer state of a checkpoint folder; tensors and plain values only, no code is run."""
     try:
-        state: dict[str, Any] = torch.load(locate(path) / OPTIMIZER, weights_only=True)
-    except (OSError, RuntimeError) as error:
+        state: dict[str, Any] = torch.load(locate(path) / OPTIMIZER, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path / OPTIMIZER} cannot be read: {error}") from error
     return state

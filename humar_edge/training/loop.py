@@ -1,204 +1,230 @@
-"""The training loop of the light families."""
+"""The training loop, on accelerate: one process or many, mixed precision, resumable at any step."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from humar_edge.errors import HumarError
-from humar_edge.models.network import HumarNet
-from humar_edge.models.prompting import Prompt
+from humar_edge.errors import CheckpointError, HumarError
 from humar_edge.training import checkpoint
 from humar_edge.training.average import MovingAverage
-from humar_edge.training.batch import Batch, collate
-from humar_edge.training.losses import losses
+from humar_edge.training.batch import Batch
+from humar_edge.training.groups import parameter_groups
+from humar_edge.training.loading import Order, Stream
+from humar_edge.training.machine import Accelerator, fix_norms, open_accelerator, share_norms
+from humar_edge.training.recipes import Recipe
 from humar_edge.training.samples import SampleMaker
-from humar_edge.training.text_cache import TextCache, join
+from humar_edge.training.schedule import schedule
+from humar_edge.training.shared import mean_over_processes
+from humar_edge.training.signals import StopRequest
+from humar_edge.training.step import LightStep, Texts, build_prompt
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        batch: Pictures per step.
-        steps: Steps in all; the schedule ends there.
-        minutes: Time limit; the schedule ends there too, whichever comes first.
-        rate: Learning rate of the transformer.
-        backbone_rate: Learning rate of the backbone.
-        decay: Weight decay of matrices and kernels (none on norms, biases and embeddings).
-        warmup: Steps of linear warm-up.
-        clip: Largest gradient norm.
-        average: Decay of the moving average.
-        decoded: People per step whose keypoints and mask are decoded.
-        bf16: Autocast to bfloat16.
-        save_every: Steps between checkpoints.
-        seed: Seeds weights, order and augmentation.
-    """
-
-    batch: int = 8
-    steps: int = 20_000
-    minutes: float = math.inf
-    rate: float = 1.5e-3
-    backbone_rate: float = 4e-4
-    decay: float = 0.02
-    warmup: int = 200
-    clip: float = 5.0
-    average: float = 0.998
-    decoded: int = 10
-    bf16: bool = False
-    save_every: int = 200
-    seed: int = 0
-
-
-def parameter_groups(network: HumarNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Optimizer groups by module and by whether decay applies."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for module, rate in ((network.backbone, recipe.backbone_rate), (network.transformer, recipe.rate)):
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                plain = parameter.dim() < 2 or name.endswith(("adjacency", "kinds"))
-                groups.setdefault((rate, 0.0 if plain else recipe.decay), []).append(parameter)
-    return [{"params": p, "lr": rate, "base": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
-
-
-def schedule(progress: float, step: int, recipe: Recipe) -> float:
-    """Factor of the learning rate: linear warm-up, then a cosine to 1 % at progress 1."""
-    return min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+__all__ = ["Recipe", "Trainer", "averaged", "batches", "build_prompt", "parameter_groups", "schedule"]
 
 
 def batches(maker: SampleMaker, size: int, seed: int, start: int) -> Iterator[Batch]:
-    """Endless shuffled batches from step `start` on, prepared one ahead in a thread."""
-    per_epoch = max(1, len(maker) // size)
-
-    def prepare(step: int) -> Batch:
-        epoch, position = divmod(step, per_epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(len(maker))
-        chosen = order[position * size : (position + 1) * size]
-        return collate([maker.make(int(i), seed + 1 + epoch) for i in chosen])
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead: Future[Batch] = pool.submit(prepare, start)
-        step = start
-        while True:
-            ready, step = ahead.result(), step + 1
-            ahead = pool.submit(prepare, step)
-            yield ready
-
-
-def build_prompt(network: HumarNet, texts: TextCache, batch: Batch, pyramid: Any) -> Prompt:
-    """One prompt per row of the batch: text, or points where the batch says so."""
-    device = batch.image.device
-    words, mask, sentence = (x.to(device) for x in texts(batch.captions))
-    prompt: Prompt = network.transformer.text_prompt(words, mask, sentence)
-    if not len(batch.pointed):
-        return prompt
-    read = pyramid.rows(batch.owner[batch.pointed])
-    return join(prompt, network.transformer.point_prompt(read, batch.points), batch.pointed)
+    """Endless shuffled batches of one process from pass `start` on."""
+    return Stream(maker, Order(len(maker), size, seed), start)
 
 
 class Trainer:
     """Trains a network, writing checkpoints to `output/last`.
 
     Args:
-        network: The network; its text encoder lives in `texts`.
-        texts: Frozen text features.
+        network: The network; a frozen text encoder lives in `texts` instead.
+        texts: Word features of captions, for the default `module`.
         maker: Samples.
         recipe: How to train.
         output: Folder of the run.
         state: What to store in the checkpoint beside step and recipe (combination, sizes).
+        accelerator: Processes, device and precision; default: as the recipe says, where the network is.
+        module: Maps a batch to the parts of the loss, all `module.names`; default: `LightStep`.
+
+    Attributes:
+        step: Steps done.
+        elapsed: Seconds of training, those before a resume included.
+        stopped: Name of the signal that ended the last `run`, None if the schedule did.
+        stream: Batches of the running `run`.
     """
 
     def __init__(
         self,
-        network: HumarNet,
-        texts: TextCache,
+        network: nn.Module,
+        texts: Texts | None,
         maker: SampleMaker,
         recipe: Recipe,
         output: Path,
         state: dict[str, Any],
+        *,
+        accelerator: Accelerator | None = None,
+        module: nn.Module | None = None,
     ) -> None:
-        self.network, self.texts, self.maker = network, texts, maker
+        where = next(network.parameters()).device.type
+        self.accelerator = accelerator or open_accelerator(recipe.precision, where)
         self.recipe, self.output, self.state = recipe, output, state
-        self.device = next(network.parameters()).device
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
-        self.average = MovingAverage(network, recipe.average)
+        self.network: Any = share_norms(network, self.accelerator)
+        self.texts, self.maker = texts, maker
+        self.module: Any = module or LightStep(self.network, texts, recipe.decoded)  # type: ignore[arg-type]
+        self.module.to(self.accelerator.device)
+        optimizer = torch.optim.AdamW(parameter_groups(self.network, recipe), betas=(0.9, 0.98))
+        self.model, self.optimizer = self.accelerator.prepare(self.module, optimizer)
+        self.average = MovingAverage(self.network, recipe.average)
         self.step, self.elapsed = 0, 0.0
+        self.stopped: str | None = None
+        self.stream: Stream | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        found: torch.device = self.accelerator.device
+        return found
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes."""
+        return bool(self.accelerator.is_main_process)
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint folder: weights, average, optimizer, step."""
+        """Continue from a checkpoint folder: weights, average, optimizer, step.
+
+        Nothing else is needed: the order of the data and all random numbers follow from seed, step and process.
+
+        Raises:
+            CheckpointError: It cannot be read, or is of another network or of another choice of trained parts.
+        """
         state = checkpoint.read_state(path)
-        self.network.load_state_dict(checkpoint.read_weights(path, checkpoint.WEIGHTS))
-        self.average.tensors = {k: v.to(self.device) for k, v in checkpoint.read_weights(path).items()}
-        self.optimizer.load_state_dict(checkpoint.read_optimizer(path))
+        weights, average = checkpoint.read_weights(path, checkpoint.WEIGHTS), checkpoint.read_weights(path)
+        optimizer = checkpoint.read_optimizer(path)
+        try:
+            self.network.load_state_dict(weights)
+            self.optimizer.load_state_dict(optimizer)
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"{path} does not continue this run ({reason}); give the options it was started with, "
+                "another --output, or --init to take its weights alone"
+            ) from error
+        self.average.tensors = {key: value.to(self.device) for key, value in average.items()}
+        if self.accelerator.scaler is not None and "scaler" in state:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
+        if "best" in state:
+            self.state["best"] = state["best"]
+
+    def _state(self) -> dict[str, Any]:
+        progress = {"step": self.step, "elapsed": round(self.elapsed, 1), "recipe": asdict(self.recipe)}
+        if self.accelerator.scaler is not None:
+            progress["scaler"] = self.accelerator.scaler.state_dict()
+        return self.state | progress
 
     def save(self) -> Path:
-        """Write the checkpoint and return its folder."""
+        """Write the checkpoint and return its folder; only the first process writes."""
         path = self.output / "last"
-        progress = {"step": self.step, "elapsed": round(self.elapsed, 1), "recipe": asdict(self.recipe)}
-        checkpoint.save(path, self.network, self.average.tensors, self.optimizer, self.state | progress)
+        if self.is_main:
+            tensors, optimizer = self.average.tensors, self.optimizer
+            checkpoint.save(path, self.network, tensors, optimizer, self._state(), keep=self.recipe.keep)
         return path
 
-    def _update(self, batch: Batch, progress: float) -> dict[str, float]:
-        factor = schedule(progress, self.step, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * factor
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
-            pyramid = self.network.pyramid(batch.image)
-            prompt = build_prompt(self.network, self.texts, batch, pyramid)
-            parts = losses(self.network.transformer, pyramid, prompt, batch, self.recipe.decoded)
-        total = torch.stack(list(parts.values())).sum()
-        if not torch.isfinite(total):
-            torch.save(vars(batch), self.output / "bad_batch.pt")
-            raise HumarError(
-                f"the loss is not finite at step {self.step}; the batch is in {self.output / 'bad_batch.pt'}; "
-                "try a lower --rate, or --no-bf16"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        self.optimizer.step()
-        self.average.update(self.network, self.step)
-        self.step += 1
-        return {name: float(value.detach()) for name, value in parts.items()} | {"loss": float(total.detach())}
-
-    def run(self, report: Callable[[Trainer, dict[str, float]], None]) -> Path:
-        """Train to the end of the schedule; `report` is called after each step. Returns the last checkpoint."""
-        self.network.train()
-        self.network.backbone.eval()  # batches are too small for its statistics; ImageNet's serve
-        self.output.mkdir(parents=True, exist_ok=True)
-        before, waited, begin = self.elapsed, 0.0, time.monotonic()
-        stream = batches(self.maker, self.recipe.batch, self.recipe.seed, self.step)
-        try:
-            while (progress := self.progress()) < 1:
-                asked = time.monotonic()
-                batch = next(stream).to(self.device)
-                waited += time.monotonic() - asked
-                parts = self._update(batch, progress)
-                self.elapsed = before + time.monotonic() - begin
-                report(self, parts | {"data_wait": waited / max(self.elapsed - before, 1e-9)})
-                if self.step % self.recipe.save_every == 0:
-                    self.save()
-        finally:
-            stream.close()  # type: ignore[attr-defined]
-        return self.save()
+    def save_best(self, metrics: dict[str, Any]) -> Path:
+        """Write `output/best`: the weights without what only resuming needs, and their metrics."""
+        path = self.output / "best"
+        if self.is_main:
+            state = self._state() | {"metrics": metrics}
+            checkpoint.save(path, self.network, self.average.tensors, None, state)
+        return path
 
     def progress(self) -> float:
         """Share of the schedule that is done, by steps or by time, whichever is further."""
         return max(self.step / self.recipe.steps, self.elapsed / 60 / self.recipe.minutes)
 
+    def run(self, report: Callable[[Trainer, dict[str, float]], None]) -> Path:
+        """Train to the end of the schedule, or until SIGINT or SIGTERM; the state is saved either way.
 
-def averaged(network: HumarNet, tensors: dict[str, Tensor]) -> HumarNet:
+        Args:
+            report: Called after each step, in every process, with the parts of the loss, their sum as `loss`, and
+                `data_wait`, the share of time spent waiting for batches.
+
+        Returns:
+            The last checkpoint.
+
+        Raises:
+            HumarError: Loss or gradient are not finite; the batch is saved and the weights are those before it.
+        """
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.module.train()
+        self.module.prepare_modes()
+        if self.recipe.fixed_norms:
+            fix_norms(self.network)
+        self.stopped = None
+        before, waited, begin = self.elapsed, 0.0, time.monotonic()
+        recipe, processes = self.recipe, self.accelerator.num_processes
+        order = Order(len(self.maker), recipe.batch, recipe.seed, self.accelerator.process_index, processes)
+        stream = self.stream = Stream(self.maker, order, self.step * recipe.accumulate, recipe.workers)
+        try:
+            with StopRequest() as request:
+                while self.progress() < 1 and self.stopped is None:
+                    asked = time.monotonic()
+                    passes = [next(stream).to(self.device) for _ in range(recipe.accumulate)]
+                    waited += time.monotonic() - asked
+                    parts = self._update(passes, request, before + time.monotonic() - begin)
+                    spent = max(time.monotonic() - begin, 1e-9)
+                    report(self, parts | {"data_wait": waited / spent})
+                    if self.step % recipe.save_every == 0:
+                        self.save()
+        finally:
+            stream.close()
+        return self.save()
+
+    def _update(self, passes: list[Batch], request: StopRequest, elapsed: float) -> dict[str, float]:
+        """One step of the optimizer; processes agree on its outcome, on stopping and on the time."""
+        # dropout then depends on nothing but seed, step and process, so a resumed run repeats it
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
+        factor = schedule(self.progress(), self.step, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        names = self.module.names
+        sums, bad = torch.zeros(len(names), device=self.device), None
+        for number, batch in enumerate(passes, 1):
+            with nullcontext() if number == len(passes) else self.accelerator.no_sync(self.model):
+                parts = self.model(batch)
+                values = torch.stack([parts[name].float() for name in names]) / len(passes)
+                self.accelerator.backward(values.sum())
+            sums += values.detach()
+            bad = bad if torch.isfinite(values).all() else batch
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if bad is None and self.accelerator.scaler is None and not torch.isfinite(norm):
+            bad = passes[-1]
+        facts = torch.tensor([bad is not None, request.name is not None, elapsed], dtype=torch.float32)
+        agreed = mean_over_processes(torch.cat([facts.to(self.device), sums])).tolist()
+        if agreed[0]:
+            self._give_up(bad)
+        self.optimizer.step()
+        self.average.update(self.network, self.step)
+        self.step += 1
+        self.elapsed = agreed[2] if self.accelerator.num_processes > 1 else elapsed
+        if agreed[1]:
+            self.stopped = request.name or "a signal"
+        return dict(zip(names, agreed[3:], strict=True)) | {"loss": sum(agreed[3:])}
+
+    def _give_up(self, bad: Batch | None) -> None:
+        path = self.output / f"bad_batch{self.accelerator.process_index or ''}.pt"
+        if bad is not None:
+            torch.save(vars(bad), path)
+        raise HumarError(
+            f"the loss is not finite at step {self.step}; the batch is in {path}, weights before it in "
+            f"{self.output / 'last'}; try a lower --rate, or --precision fp32"
+        )
+
+
+def averaged(network: Any, tensors: dict[str, Tensor]) -> Any:
     """Load averaged weights into a network and return it in evaluation mode."""
     network.load_state_dict(tensors)
     network.eval()

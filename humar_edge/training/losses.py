@@ -6,6 +6,8 @@ supervised at cells drawn from the same distribution; keypoints and mask on the 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,9 +21,12 @@ from humar_edge.models.prompting import Prompt
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
 from humar_edge.training.batch import Batch
 from humar_edge.training.boxes import giou
+from humar_edge.training.samples import DRAWS
+from humar_edge.training.shared import shared_counts
 
-BOX_CELLS = 4
-"""Cells per person at which the dense box is supervised."""
+BOX_CELLS = DRAWS - 6
+"""Cells per person at which the dense box is supervised; the other draws are four for the jitter of the box, one for
+whether to trust the prediction, and one for the turn to be decoded."""
 BODY_SHARE = 0.53
 """Area of a person over the area of the box, where OKS wants an area."""
 
@@ -64,18 +69,46 @@ def oks(points: Tensor, keypoints: Tensor, area: Tensor) -> Tensor:
     return torch.exp(-distance / (2 * area[:, None] * (2 * sigmas).square() + 1e-9))
 
 
-def jittered(box: Tensor) -> Tensor:
-    """True boxes [P,4] with noise like that of predicted ones: sides and centre move by about 6 % of the size."""
+def jittered(box: Tensor, uniform: Tensor | None = None) -> Tensor:
+    """True boxes [P,4] with noise like that of predicted ones: sides and centre move by about 6 % of the size.
+
+    Args:
+        box: xyxy.
+        uniform: [P,4] in [0,1), the source of the noise; default: torch's generator.
+    """
+    uniform = torch.rand_like(box) if uniform is None else uniform
     size = (box[:, 2:] - box[:, :2]).repeat(1, 2)
-    noise = torch.randn_like(box) * 0.06
+    noise = torch.erfinv((2 * uniform - 1).clamp(-0.9999, 0.9999)) * 2**0.5 * 0.06
     return box + noise * size
 
 
-def selection_loss(selection: Selection, target: Tensor, present: Tensor) -> Tensor:
-    """Cross-entropy over cells and "nobody": target [P,cells] for the present prompts. Scalar."""
+def draw_cells(target: Tensor, uniform: Tensor) -> Tensor:
+    """Cells drawn from distributions, int64 [P,K]: stratified, one from each K-th of the probability.
+
+    Args:
+        target: [P,cells], rows sum to 1.
+        uniform: [P,K] in [0,1).
+    """
+    strata = torch.arange(uniform.shape[1], device=uniform.device)
+    share = target.cumsum(1)
+    return torch.searchsorted(share, (strata + uniform) / uniform.shape[1] * share[:, -1:]).clamp(
+        max=target.shape[1] - 1
+    )
+
+
+def selection_loss(selection: Selection, target: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
+    """Cross-entropy over cells and "nobody": target [P,cells] for the present prompts. Scalar.
+
+    Args:
+        selection: N rows.
+        target: For the P present ones.
+        present: bool [N].
+        count: Divides the sum; default N.
+    """
     log_share = selection.logits.log_softmax(1)
     found = -(target * log_share[present][:, :-1]).sum(1)
-    return torch.cat([found, -log_share[~present][:, -1]]).mean()
+    total = torch.cat([found, -log_share[~present][:, -1]]).sum()
+    return total / (len(present) if count is None else count)
 
 
 def box_loss(boxes: Tensor, truth: Tensor) -> Tensor:
@@ -85,12 +118,27 @@ def box_loss(boxes: Tensor, truth: Tensor) -> Tensor:
     return 2 * (1 - giou(boxes, truth)) + relative.clamp(max=4).mean(-1)
 
 
+class Counts(NamedTuple):
+    """What sums over decoded people are divided by: people, labelled joints, people with masks."""
+
+    people: Tensor
+    joints: Tensor
+    masks: Tensor
+
+
 def instance_losses(
-    found: Instance, batch_box: Tensor, keypoints: Tensor, mask: Tensor, has_mask: Tensor
+    found: Instance,
+    batch_box: Tensor,
+    keypoints: Tensor,
+    mask: Tensor,
+    has_mask: Tensor,
+    counts: Counts | None = None,
 ) -> dict[str, Tensor]:
-    """Losses of the decoded people; all arguments have P rows."""
+    """Losses of the decoded people; all arguments but the counts have P rows."""
     labelled = (keypoints[..., 2] > 0).float()
-    count = labelled.sum().clamp(min=1)
+    masks = has_mask.float()
+    if counts is None:
+        counts = Counts(*shared_counts(len(batch_box), labelled.sum(), masks.sum(), device=batch_box.device))
     local = (keypoints[..., :2] - found.corner[:, None]) / found.size[:, None]
     in_window = labelled * ((local > 0) & (local < 1)).all(-1).float()
     grid = cell_centres(*WINDOW, local.device)
@@ -108,49 +156,84 @@ def instance_losses(
     share = found.mask.sigmoid()
     overlap = 2 * (share * truth).sum((1, 2)) + 1
     dice = 1 - overlap / (share.sum((1, 2)) + truth.sum((1, 2)) + 1)
-    masks = has_mask.float()
     # data without masks labels only some joints (no faces): an unlabelled joint there does not mean a hidden one
     unseen = F.binary_cross_entropy_with_logits(found.visibility, labelled, reduction="none").mean(1)
     return {
-        "heat": 0.2 * (cross * in_window).sum() / count,
-        "oks": 1.5 * (similarity * labelled).sum() / count,
-        "keypoints": 4 * (relative.abs().sum(-1).clamp(max=2) * labelled).sum() / count,
-        "visible": 0.5 * (unseen * masks).sum() / masks.sum().clamp(min=1),
-        "mask": ((2 * pixels + 2 * dice) * masks).sum() / masks.sum().clamp(min=1),
-        "refine": box_loss(found.box, batch_box).mean(),
+        "heat": 0.2 * (cross * in_window).sum() / counts.joints,
+        "oks": 1.5 * (similarity * labelled).sum() / counts.joints,
+        "keypoints": 4 * (relative.abs().sum(-1).clamp(max=2) * labelled).sum() / counts.joints,
+        "visible": 0.5 * (unseen * masks).sum() / counts.masks,
+        "mask": ((2 * pixels + 2 * dice) * masks).sum() / counts.masks,
+        "refine": box_loss(found.box, batch_box).sum() / counts.people,
     }
+
+
+LOSSES = ("select", "box", "heat", "oks", "keypoints", "visible", "mask", "refine")
+"""Parts of the loss, in the order in which they are shown."""
+
+
+class Decoding(NamedTuple):
+    """What the network says about a batch, for losses against truth or a teacher.
+
+    Attributes:
+        features: [N,C,h,w] conditioned maps.
+        selection: N rows.
+        rows: int64 [D] prompts whose person is decoded.
+        cell: int64 [D] the cell of each.
+        window: float32 [D,4] the box in which each is looked for.
+        found: D rows; None when D is 0.
+    """
+
+    features: Tensor
+    selection: Selection
+    rows: Tensor
+    cell: Tensor
+    window: Tensor
+    found: Instance | None
 
 
 def losses(
     transformer: LightTransformer, pyramid: Pyramid, prompt: Prompt, batch: Batch, decoded: int | None = None
 ) -> dict[str, Tensor]:
-    """All parts, already weighted; their sum is the loss.
+    """All parts, already weighted; their sum is the loss. See `decode_and_compare`."""
+    return decode_and_compare(transformer, pyramid, prompt, batch, decoded)[0]
+
+
+def decode_and_compare(
+    transformer: LightTransformer, pyramid: Pyramid, prompt: Prompt, batch: Batch, decoded: int | None = None
+) -> tuple[dict[str, Tensor], Decoding]:
+    """Losses and what they were computed from.
 
     Args:
         transformer: The network.
         pyramid: Features of the batch's pictures (B rows).
         prompt: One row per prompt (N rows).
-        batch: Targets.
+        batch: Targets; with `noise`, the result depends on nothing else.
         decoded: Decode keypoints and mask of so many random people at most: choosing the person needs more samples
             than describing the chosen one, and costs less.
     """
     rows = pyramid.rows(batch.owner)
     x, selection = transformer.select(rows, prompt)
     present = batch.present
-    box, keypoints = batch.box[present], batch.keypoints[present]
-    target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
-    parts = {"select": selection_loss(selection, target, present)}
-    if not len(box):
-        return parts
-    cells = torch.multinomial(target + 1e-9, BOX_CELLS)
-    dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
-    parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean()
-    some = torch.randperm(len(box), device=box.device)[:decoded]
+    noise = torch.rand(len(present), DRAWS, device=x.device) if batch.noise is None else batch.noise
+    box, noise = batch.box[present], noise[present]
+    some = noise[:, -1].argsort()[:decoded]
     rows_of = present.nonzero()[:, 0][some]
-    box, cell = box[some], cells[some, 0]
+    keypoints, has_mask = batch.keypoints[rows_of], batch.has_mask[rows_of]
+    joints = (keypoints[..., 2] > 0).sum()
+    counts = shared_counts(len(present), len(box), len(some), joints, has_mask.sum(), device=x.device)
+    target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
+    parts = {"select": selection_loss(selection, target, present, counts[0])}
+    if not len(box):
+        return parts, Decoding(x, selection, rows_of, rows_of, box, None)
+    cells = draw_cells(target, noise[:, :BOX_CELLS])
+    dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
+    parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean(1).sum() / counts[1]
+    box, noise, cell = box[some], noise[some], cells[some, 0]
     chosen = Selection(*(values[rows_of] for values in selection))
     predicted = pick(chosen.boxes, cell).detach()
-    trusted = ((torch.rand(len(box), device=box.device) < 0.5) & (giou(predicted, box) > 0.5))[:, None]
-    window = torch.where(trusted, predicted, jittered(box))
+    trusted = ((noise[:, -2] < 0.5) & (giou(predicted, box) > 0.5))[:, None]
+    window = torch.where(trusted, predicted, jittered(box, noise[:, BOX_CELLS : BOX_CELLS + 4]))
     found = transformer.decode(x[rows_of], rows.p2[rows_of], chosen, cell, window)
-    return parts | instance_losses(found, box, keypoints[some], batch.mask[rows_of], batch.has_mask[rows_of])
+    parts |= instance_losses(found, box, keypoints, batch.mask[rows_of], has_mask, Counts(*counts[2:]))
+    return parts, Decoding(x, selection, rows_of, cell, window, found)

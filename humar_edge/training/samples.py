@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational, mirror, paraphrase
+from humar_edge.data.foreign import foreign_negative, paste_person
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
 from humar_edge.data.photometric import jitter
 from humar_edge.data.refhuman import Entry, read_image
 
 MASK_STRIDE = 2
 """Target masks are kept at half the canvas."""
+DRAWS = 10
+"""Uniform numbers per prompt that the losses use, so that a batch alone determines its loss."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Sample:
-    """uint8 RGB canvas [size,size,3] and its prompts (at least one)."""
+    """uint8 RGB canvas [size,size,3], its prompts (usually at least one), and float32 [prompts,DRAWS] in [0,1)."""
 
     image: np.ndarray
     targets: list[Target]
+    noise: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class SampleOptions:
         augment: Move, mirror and jitter the picture, and reword captions.
         positional: Share of prompts given as points or a scribble instead of text.
         negatives: Share of prompts whose person is absent, at most.
+        points: Share of single points among the positional prompts; the rest are scribbles.
+        paste: Share of pictures that get a person of another picture.
+        foreign: Share of pictures that get a caption of another picture as a prompt for nobody; only for data in
+            which every person is annotated, or whose captions are specific.
     """
 
     size: int = 384
@@ -66,6 +74,13 @@ class SampleOptions:
     augment: bool = True
     positional: float = 0.12
     negatives: float = 0.25
+    points: float = 0.5
+    paste: float = 0.0
+    foreign: float = 0.0
+
+
+def _sample(image: np.ndarray, targets: list[Target], rng: np.random.Generator) -> Sample:
+    return Sample(image, targets, rng.random((len(targets), DRAWS), dtype=np.float32))
 
 
 def group_by_image(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -92,17 +107,27 @@ class SampleMaker:
         rng = np.random.default_rng([seed, index])
         entries = self.groups[index]
         image = np.ascontiguousarray(read_image(entries[0].image_path)[..., ::-1])
-        if not self.options.augment:
-            place = fit(image.shape[1], image.shape[0], self.options.size)
-            return Sample(place.image(image), self._targets(entries, place, None, rng))
-        for _ in range(8):
-            place, canvas = self._place(image, entries, rng)
-            region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
-            targets = self._targets(entries, place, region, rng)
-            if targets:
-                return Sample(jitter(place.image(image, canvas), rng), targets)
+        if self.options.augment:
+            image, entries = self._enrich(image, entries, rng)
+            for _ in range(8):
+                place, canvas = self._place(image, entries, rng)
+                region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
+                targets = self._targets(entries, place, region, rng)
+                if targets:
+                    return _sample(jitter(place.image(image, canvas), rng), targets, rng)
         place = fit(image.shape[1], image.shape[0], self.options.size)
-        return Sample(place.image(image), self._targets(entries, place, None, rng))
+        return _sample(place.image(image), self._targets(entries, place, None, rng), rng)
+
+    def _enrich(
+        self, image: np.ndarray, entries: list[Entry], rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[Entry]]:
+        """Perhaps a person of another picture, and a caption of another one that fits nobody here."""
+        if self.options.paste and rng.random() < self.options.paste:
+            donors = self.groups[int(rng.integers(len(self.groups)))]
+            image, entries = paste_person(image, entries, donors, rng)
+        if self.options.foreign and rng.random() < self.options.foreign:
+            entries = [*entries, *foreign_negative(entries, self.groups[int(rng.integers(len(self.groups)))], rng)]
+        return image, entries
 
     def _place(
         self, image: np.ndarray, entries: list[Entry], rng: np.random.Generator
@@ -151,7 +176,9 @@ class SampleMaker:
         size, absent = self.options.size, 0
         targets: list[Target] = []
         shares = {
-            entry.id: visible_share(place.box(entry.box_xyxy), size, region) for entry in entries if not entry.absent
+            index: visible_share(place.box(entry.box_xyxy), size, region)
+            for index, entry in enumerate(entries)
+            if not entry.absent
         }
         whole = min(shares.values(), default=1.0) > 0.6
         for index in rng.permutation(len(entries)) if self.options.augment else range(len(entries)):
@@ -160,7 +187,7 @@ class SampleMaker:
                 break
             if entry.absent and absent >= self.options.negatives * self.options.prompts:
                 continue
-            cut = not entry.absent and shares[entry.id] < 0.45
+            cut = not entry.absent and shares[index] < 0.45
             if self.options.augment and (cut or (not whole and not entry.absent and is_relational(entry.caption))):
                 continue
             target = self._target(entry, place, rng)
@@ -192,7 +219,7 @@ class SampleMaker:
         points = None
         if entry.scribble is not None and rng.random() < self.options.positional:
             stroke = entry.scribble[rng.integers(len(entry.scribble))].astype(np.float32) + 0.5
-            if rng.random() < 0.5:
+            if rng.random() < self.options.points:
                 stroke = np.repeat(stroke[rng.integers(len(stroke))][None], len(stroke), 0)
             points = (place.points(stroke) / size).clip(0, 1)
         return Target(caption, False, box / np.float32(size), keypoints, mask, has_mask, points)

@@ -1,40 +1,46 @@
-"""One training run from command-line options: data, network, loop, validation, progress."""
+"""One training run from command-line options: data, network, loop, validation."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
-from humar_edge.combos import resolve
+from humar_edge.combos import Combo, resolve
 from humar_edge.data.refhuman import Entry, RefHumanIndex, available_splits
-from humar_edge.errors import ConfigError, DataError
-from humar_edge.evaluation.evaluator import Evaluator
-from humar_edge.evaluation.predictors import TorchPredictor
-from humar_edge.evaluation.run import choose_entries, evaluate
-from humar_edge.models.network import HumarNet
-from humar_edge.models.text import build_text_encoder
+from humar_edge.errors import CheckpointError, ConfigError, DataError
 from humar_edge.training import checkpoint
 from humar_edge.training.average import MovingAverage
-from humar_edge.training.build import STEM, build_network, describe, freeze, quick_math
-from humar_edge.training.loop import Recipe, Trainer, averaged
-from humar_edge.training.presence import calibrate
+from humar_edge.training.build import STEM, build_network, build_original, describe, freeze, quick_math
+from humar_edge.training.display import Display
+from humar_edge.training.loop import Trainer
+from humar_edge.training.machine import Accelerator, default_precision, gpu_memory_gb, open_accelerator
+from humar_edge.training.options import check, precision_of, prompt_mix
+from humar_edge.training.recipes import PLANS, Recipe, batch_for, finished, plan_for, target_batch
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
-from humar_edge.training.text_cache import TextCache
+from humar_edge.training.step import LightStep, LiveText
+from humar_edge.training.text_cache import TextCache, short_tokenizer
+from humar_edge.training.texts import is_trained, open_encoder
+from humar_edge.training.validation import Validator, figures_of
 
 TOKENS = 32
+LIGHT_PROMPTS, ORIGINAL_PROMPTS = 5, 1
+"""Prompts per picture: the light families share the backbone's pass among them, the original does not."""
 
 
-def _entries(folders: Sequence[Path], split: str) -> list[Entry]:
+def _entries(folders: Sequence[Path], split: str, console: Console) -> list[Entry]:
     found: list[Entry] = []
     for folder in folders:
         if split in available_splits(folder) or split == "train":
-            found.extend(RefHumanIndex.load(folder, split))
+            index = RefHumanIndex.load(folder, split)
+            if index.skipped:
+                reasons = ", ".join(f"{reason}: {count}" for reason, count in index.skipped.most_common())
+                console.print(f"{folder}, {split}: {sum(index.skipped.values())} entries left out ({reasons})")
+            found.extend(index)
     return found
 
 
@@ -47,128 +53,227 @@ def _pictures(folder: Path | None) -> list[Path]:
     return found
 
 
-class Progress:
-    """Prints a line every few steps, validates now and then, and keeps `log.jsonl`."""
+def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool) -> Any:
+    """The network to train; a frozen text encoder of a light family stays outside."""
+    arguments = {"pretrained": options["pretrained"], "weights": options["backbone_weights"]}
+    network: Any
+    if combo.transformer_type == "original":
+        network = build_original(combo, encoder.requires_grad_(trained), **arguments)
+    else:
+        network = build_network(combo, encoder if trained else None, encoder.dim, **arguments)
+    if options["freeze_stem"]:
+        freeze(network.backbone, STEM)
+    return network
 
-    def __init__(self, options: dict[str, Any], console: Console, val: Sequence[Entry], encoder: Any) -> None:
-        self.console, self.encoder = console, encoder
-        self.every, self.limit, self.size = options["val_every"], options["val_limit"], options["imgsz"]
-        self.log = options["output"] / "log.jsonl"
-        self.val = choose_entries(val, "text", self.limit) if val else []
-        self.smooth: dict[str, float] = {}
-        self.shown = time.monotonic()
 
-    def write(self, record: dict[str, Any]) -> None:
-        """Append a record to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+def _take(network: nn.Module, path: Path) -> None:
+    """Start from the averaged weights of a checkpoint.
+
+    Raises:
+        CheckpointError: They do not fit.
+    """
+    try:
+        network.load_state_dict(checkpoint.read_weights(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"--init {path} does not fit: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _recipe(
+    options: dict[str, Any], transformer: str, millions: float, pictures: int, processes: int, precision: str
+) -> tuple[str, Recipe]:
+    """Name of the plan, and the recipe with batch sizes for this machine and the user's changes."""
+    name = options["recipe"]
+    if name == "auto":
+        name = plan_for(options["combo"], transformer, millions)
+    changes = {field: options.get(field) for field in Recipe.__dataclass_fields__}
+    changes["precision"] = precision
+    memory = gpu_memory_gb(options["device"])
+    if changes["batch"] is None and (name != "short" or memory is not None):
+        changes["batch"] = batch_for(millions, memory)
+    batch = changes["batch"] or PLANS[name].recipe.batch
+    if changes["accumulate"] is None and (options["target_batch"] or name != "short"):
+        wanted = options["target_batch"] or target_batch(millions)
+        changes["accumulate"] = max(1, round(wanted / (batch * processes)))
+    if name != "short":
+        changes["decoded"] = 2 * batch
+    return name, finished(PLANS[name], pictures, processes, changes, options["epochs"])
+
+
+def _module(options: dict[str, Any], network: Any, encoder: Any, trained: bool, recipe: Recipe, device: Any) -> Any:
+    """What maps a batch to the losses, and the source of its word features."""
+    if hasattr(network, "network"):
+        if options["teacher"]:
+            raise ConfigError("--teacher: the original transformer does not learn from a teacher; its losses differ")
+        from humar_edge.training.uniphd_step import OriginalStep
+
+        return OriginalStep(network, short_tokenizer(encoder, TOKENS))
+    texts: Any = LiveText(encoder, short_tokenizer(encoder, TOKENS)) if trained else TextCache(encoder, TOKENS)
+    teacher = None
+    if options["teacher"]:
+        from humar_edge.training.distillation import load_teacher
+
+        teacher = load_teacher(options["teacher"], device, options["teacher_weight"])
+    return LightStep(network, texts, recipe.decoded, teacher)
+
+
+def _resume(trainer: Trainer, console: Console) -> None:
+    """Continue the newest checkpoint of the run that can be read, if there is one."""
+    last = trainer.output / "last"
+    if trainer.is_main:
+        checkpoint.clean(last)
+    trainer.accelerator.wait_for_everyone()
+    found = checkpoint.candidates(last)
+    for number, path in enumerate(found):
+        try:
+            checkpoint.verify(path)
+        except CheckpointError as error:
+            console.print(f"passing over a damaged checkpoint: {error}")
+            if number == len(found) - 1:
+                raise
+            continue
+        trainer.resume(path)
+        console.print(f"continuing {path} at step {trainer.step}")
+        return
+
+
+class Report:
+    """After each step: shows it, and validates now and then."""
+
+    def __init__(self, display: Display | None, validator: Validator, every: int) -> None:
+        self.display, self.validator, self.every = display, validator, every
 
     def __call__(self, trainer: Trainer, parts: dict[str, float]) -> None:
-        """After each step."""
-        for name, value in parts.items():
-            self.smooth[name] = self.smooth.get(name, value) * 0.97 + value * 0.03
-        if trainer.step % 20 == 0:
-            done = trainer.progress()
-            left = trainer.elapsed * (1 - done) / max(done, 1e-9) / 60
-            shown = " ".join(f"{name} {value:.3f}" for name, value in self.smooth.items())
-            self.console.print(f"step {trainer.step} {done:.1%} left {left:.0f} min  {shown}", highlight=False)
-            self.write({"step": trainer.step, "elapsed": round(trainer.elapsed, 1), **self.smooth})
+        """In every process; only the first one shows and validates."""
+        if self.display is not None:
+            self.display.step(trainer.step, trainer.progress(), trainer.elapsed, parts)
         if self.every and trainer.step % self.every == 0:
-            self.validate(trainer)
+            if self.display is not None:
+                self.show(trainer, self.validator.validate(trainer))
+                self.warn(trainer)
+            trainer.accelerator.wait_for_everyone()
 
-    def validate(self, trainer: Trainer) -> None:
-        """Metrics of the averaged weights on the validation sample."""
-        if not self.val:
+    def show(self, trainer: Trainer, summary: dict[str, Any] | None) -> None:
+        """Print and record a validation."""
+        if summary is None or self.display is None:
             return
-        network = trainer.network
-        kept = {key: value.clone() for key, value in network.state_dict().items()}
-        network.load_state_dict(trainer.average.tensors)
-        network.text_encoder = self.encoder
-        summary = self.measure(network.eval())
-        network.text_encoder = None
-        network.load_state_dict(kept)
-        network.train()
-        network.backbone.eval()
-        self.write({"step": trainer.step, "val": summary})
+        figures = figures_of(summary)
+        self.display.record({"step": trainer.step, "val": summary})
+        self.display.scalars("val", figures, trainer.step)
+        self.display.print("[bold]validation[/] " + " ".join(f"{name} {value:.3f}" for name, value in figures.items()))
 
-    def measure(self, network: HumarNet) -> dict[str, Any]:
-        """Metrics of a network with its text encoder on the validation sample; prints the main ones."""
-        evaluator = Evaluator()
-        evaluate(TorchPredictor(network, (self.size, self.size), TOKENS), self.val, evaluator)
-        summary = evaluator.summary()
-        overall, presence = summary["overall"], summary.get("presence") or {}
-        figures = {**{k: v for k, v in overall.items() if isinstance(v, float)}, "auroc": presence.get("auroc")}
-        shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
-        self.console.print(f"[bold]validation[/] {shown}", highlight=False)
-        return summary
+    def warn(self, trainer: Trainer) -> None:
+        """Say how many pictures could not be used so far."""
+        if self.display is not None and trainer.stream is not None and trainer.stream.broken:
+            counts = ", ".join(f"{reason}: {count}" for reason, count in trainer.stream.broken.items())
+            self.display.print(f"passed over: {counts}")
 
 
-def finish(trainer: Trainer, progress: Progress) -> None:
-    """Calibrate the presence score on held-out prompts, measure the result, and write both to the checkpoint."""
-    if not progress.val:
-        return
-    network = averaged(trainer.network, trainer.average.tensors)
-    network.text_encoder = progress.encoder
-    size = (progress.size, progress.size)
-    if {entry.absent for entry in progress.val} == {True, False}:
-        fit = calibrate(network, size, progress.val, TOKENS)
-        trainer.state["thresholds"] = {"score": fit.threshold}
-        progress.console.print(f"presence: scale {fit.scale:.3f}, shift {fit.shift:.3f}, threshold {fit.threshold:.3f}")
-    trainer.average.tensors = {k: v for k, v in network.state_dict().items() if not k.startswith("text_encoder.")}
-    trainer.state["metrics"] = {"validation": progress.measure(network)}
-    network.text_encoder = None
-    trainer.save()
+def train(**options: Any) -> str | None:
+    """Run `humar-edge train`; see its help for the options.
 
-
-def train(**options: Any) -> None:
-    """Run `humar-edge train`; see its help for the options."""
+    Returns:
+        Name of the signal that ended the run early (the state is saved), None when it is complete.
+    """
+    check(options)
+    mix: dict[str, Any] = prompt_mix(options["prompt_mix"])
     quick_math()
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    if options["imgsz"] % 32 or options["imgsz"] <= 0:
-        raise ConfigError(f"--imgsz {options['imgsz']} is not divisible by 32")
-    torch.manual_seed(options["seed"])
-    console = Console(width=200, soft_wrap=True)
     parts = {key: options[key] for key in ("transformer_type", "text_encoder_type", "backbone")}
     combo = resolve(options["combo"], **parts)
-    device = torch.device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
-    output: Path = options["output"]
-    output.mkdir(parents=True, exist_ok=True)
-    entries, val = _entries(options["folders"], "train"), _entries(options["folders"], "val")
-    encoder = build_text_encoder(combo.text_encoder_type)
-    network: HumarNet = build_network(
-        combo, None, encoder.dim, pretrained=options["pretrained"], weights=options["backbone_weights"]
-    )
+    trained = is_trained(combo.text_encoder_type, combo.transformer_type, options["train_text"])
+    precision = precision_of(options, default_precision(options["device"]))
+    accelerator = open_accelerator(precision, options["device"])
+    console = Console(width=200, soft_wrap=True, quiet=not accelerator.is_main_process)
+    options["output"].mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options["seed"])
+
+    entries = _entries(options["folders"], "train", console)
+    val = _entries(options["folders"], "val", console)
+    encoder = open_encoder(combo.text_encoder_type, entries, options["text_source"])
+    network = _network(options, combo, encoder, trained)
     if options["init"]:
-        network.load_state_dict(checkpoint.read_weights(options["init"]))
-    if options["freeze_stem"]:
-        freeze(network.backbone, STEM)
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _take(network, options["init"])
+    counted = {id(p): p.numel() for module in (network, encoder) for p in module.parameters()}
+    millions = sum(counted.values()) / 1e6
     groups = group_by_image(entries)
-    maker = SampleMaker(
-        groups, SampleOptions(size=options["imgsz"], prompts=options["prompts"]), _pictures(options["fillers"])
-    )
-    recipe = Recipe(**{name: options[name] for name in Recipe.__dataclass_fields__ if name in options})
+    processes = accelerator.num_processes
+    plan, recipe = _recipe(options, combo.transformer_type, millions, len(groups), processes, precision)
+    if recipe.dropout and combo.transformer_type != "original":
+        for module in network.transformer.text.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = recipe.dropout  # known only now that the parameters are counted
+    network.to(accelerator.device).to(memory_format=torch.channels_last)
+    encoder.to(accelerator.device)
+
+    original = combo.transformer_type == "original"
+    prompts = options["prompts"] or (ORIGINAL_PROMPTS if original else LIGHT_PROMPTS)
+    extras = {key: options[key] for key in ("paste", "foreign", "negatives") if options[key] is not None}
+    sampling = SampleOptions(size=options["imgsz"], prompts=prompts, **mix, **extras)
+    maker = SampleMaker(groups, sampling, _pictures(options["fillers"]))
     state = describe(options["combo"], combo, options["imgsz"], TOKENS)
-    trainer = Trainer(network, TextCache(encoder, TOKENS), maker, recipe, output, state)
-    if options["init"]:
-        trainer.average = MovingAverage(network, recipe.average)
-    last = output / "last"
-    if options["resume"] and last.exists():
-        trainer.resume(last)
-        console.print(f"continuing {last} at step {trainer.step}")
-    millions = sum(p.numel() for p in network.transformer.parameters()) / 1e6
-    console.print(
-        f"{options['combo']}: transformer {millions:.2f}M, {len(groups)} pictures, {len(entries)} prompts, on {device}"
+    if trained or original:
+        state["text_encoder"] = encoder.description()
+    module = _module(options, network, encoder, trained, recipe, accelerator.device)
+    trainer = Trainer(
+        network,
+        getattr(module, "texts", None),
+        maker,
+        recipe,
+        options["output"],
+        state,
+        accelerator=accelerator,
+        module=module,
     )
-    progress = Progress(options, console, val, encoder)
-    try:
-        path = trainer.run(progress)
-    except KeyboardInterrupt:
-        path = trainer.save()
-        console.print(f"stopped at step {trainer.step}; saved {path}; the same command continues")
-        return
-    progress.validate(trainer)
+    if options["init"]:
+        trainer.average = MovingAverage(trainer.network, recipe.average)
+    if options["resume"]:
+        _resume(trainer, console)
+    console.print(_summary(options, plan, recipe, millions, accelerator, len(groups), len(entries)), highlight=False)
+    outside = None if trained or original else encoder
+    return _run(trainer, Validator(val, options["val_limit"], options["imgsz"], TOKENS, outside), options, console)
+
+
+def _summary(
+    options: dict[str, Any],
+    plan: str,
+    recipe: Recipe,
+    millions: float,
+    machine: Accelerator,
+    pictures: int,
+    prompts: int,
+) -> str:
+    memory = gpu_memory_gb(options["device"])
+    where = f"{machine.num_processes} x {machine.device}" + (f" of {memory:.1f} GB" if memory else "")
+    whole = recipe.batch * recipe.accumulate * machine.num_processes
+    return (
+        f"{options['combo']}: {millions:.2f}M parameters with the text encoder, recipe {plan} ({PLANS[plan].about})\n"
+        f"{pictures} pictures, {prompts} prompts; {recipe.steps} steps of {whole} pictures "
+        f"(batch {recipe.batch} x {recipe.accumulate} passes x {machine.num_processes} processes), "
+        f"rate {recipe.rate:g}, backbone {recipe.backbone_rate:g}, warm-up {recipe.warmup}, "
+        f"{recipe.precision}, on {where}"
+    )
+
+
+def _run(trainer: Trainer, validator: Validator, options: dict[str, Any], console: Console) -> str | None:
+    best = trainer.state.get("best")
+    validator.best = best["quality"] if best else None
+    if not trainer.is_main:
+        trainer.run(Report(None, validator, options["val_every"]))
+        trainer.accelerator.wait_for_everyone()
+        return trainer.stopped
+    with Display(options["output"], console, tensorboard=options["tensorboard"]) as display:
+        report = Report(display, validator, options["val_every"])
+        path = trainer.run(report)
+        report.warn(trainer)
+        if trainer.stopped is None and (found := validator.finish(trainer)) is not None:
+            report.show(trainer, found[0])
+            display.print(found[1])
+    trainer.accelerator.wait_for_everyone()
+    if trainer.stopped is not None:
+        console.print(f"{trainer.stopped}: stopped at step {trainer.step}; saved {path}; the same command continues")
+        return trainer.stopped
     console.print(
         f"trained {trainer.step} steps; next: humar-edge export --combo {options['combo']} --checkpoint {path}"
     )
+    return None

@@ -21,15 +21,17 @@ class TextCache:
 
     def __init__(self, encoder: TextEncoder, token_length: int = 32, capacity: int = 200_000) -> None:
         self.encoder = encoder.eval().requires_grad_(False)
-        self.tokenizer = _tokenizer(encoder, token_length)
+        self.tokenizer = short_tokenizer(encoder, token_length)
         self.capacity = capacity
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
         encoded = self.tokenizer.encode_batch(captions)
-        ids, mask = torch.tensor([e.ids for e in encoded]), torch.tensor([e.attention_mask for e in encoded])
-        words, sentence = self.encoder(ids, mask)
+        device = next((parameter.device for parameter in self.encoder.parameters()), None)
+        ids = torch.tensor([e.ids for e in encoded], device=device)
+        mask = torch.tensor([e.attention_mask for e in encoded], device=device)
+        words, sentence = (x.cpu() for x in self.encoder(ids, mask))
         lengths = mask.sum(1).tolist()
         return {c: (words[i, : lengths[i]].half(), sentence[i].half()) for i, c in enumerate(captions)}
 
@@ -49,7 +51,7 @@ class TextCache:
         return words, mask, torch.stack([row[1].float() for row in rows])
 
 
-def _tokenizer(encoder: TextEncoder, length: int) -> Tokenizer:
+def short_tokenizer(encoder: TextEncoder, length: int) -> Tokenizer:
     """A copy of the encoder's tokenizer that cuts at `length` and pads only to the longest caption of a batch."""
     tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
     padding = tokenizer.padding or {}
