@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import signal
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from humar_edge import __version__
 from humar_edge.demos.web.auth import Guard, Handler, add_headers
@@ -199,6 +200,7 @@ async def serve(app: web.Application, hub: Hub, host: str, port: int, ready: Cal
         except (NotImplementedError, RuntimeError, ValueError):
             pass  # Windows, or not the main thread: KeyboardInterrupt ends the loop instead.
     hub.attach(loop)
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_END_S)
     await runner.setup()
     try:
@@ -211,6 +213,12 @@ async def serve(app: web.Application, hub: Hub, host: str, port: int, ready: Cal
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Whether an error belongs on the terminal: not those of clients, who could fill it with whatever they send."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (http_exceptions.HttpProcessingError, ConnectionError))
 
 
 @web.middleware

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import StreamReader
+from aiohttp import ClientPayloadError, StreamReader, http_exceptions, web
 
 from humar_edge.errors import HumarError, SourceError
 from humar_edge.runtime.preprocess import read_image
@@ -25,6 +25,7 @@ IDLE_S, TOTAL_S = 20.0, 900.0
 
 _SPARE_BYTES = 64 * 1024 * 1024
 _HEAD_BYTES = 512
+_BROKEN = (ConnectionError, ClientPayloadError, web.RequestPayloadError, http_exceptions.HttpProcessingError)
 _NAME = re.compile(r"[0-9a-f]{16}\.[a-z0-9]{2,4}")
 
 SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -159,6 +160,8 @@ class Uploads:
                     chunk = await asyncio.wait_for(content.readany(), max(left, 0.0))
                 except asyncio.TimeoutError as error:
                     raise UploadError(408, "the upload was too slow") from error
+                except _BROKEN as error:
+                    raise UploadError(400, "the upload broke off") from error
                 if not chunk:
                     return head
                 size += len(chunk)
