@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import click
@@ -42,6 +43,7 @@ class Predictor:
         backend: str | None = None,
         threads: int | None = None,
         score_threshold: float | None = None,
+        opener: Callable[[Path, str, int | None], Runner] = open_runner,
     ) -> None:
         """Open the text and vision engines; warn on stderr when the bundle is untrained.
 
@@ -50,6 +52,7 @@ class Predictor:
             backend: Key of `humar_edge.runtime.runners.BACKENDS`, None for the best available.
             threads: CPU threads, None leaves it to the backend.
             score_threshold: Replaces the manifest's threshold, in [0, 1].
+            opener: Opens an engine on a backend with a number of threads.
 
         Raises:
             BackendError: The backend is missing or cannot run the engines.
@@ -64,12 +67,13 @@ class Predictor:
         self.bundle = bundle
         self.threshold = float(threshold)
         self._threads = threads
+        self._opener = opener
         self._tokenizer = Tokenizer(bundle.tokenizer, manifest.token_length)
         self._prompts: OrderedDict[str, TextPrompt] = OrderedDict()
         self._lock = threading.Lock()
         self.backend = choose_backend(backend)
-        self._vision = open_runner(bundle.vision_engine, self.backend, threads)
-        self._text = open_runner(bundle.text_engine, self.backend, threads)
+        self._vision = opener(bundle.vision_engine, self.backend, threads)
+        self._text = opener(bundle.text_engine, self.backend, threads)
         self._positional: Runner | None = None
         self.device = self._vision.device
         image = self._vision.input_specs.get("image")
@@ -198,7 +202,7 @@ class Predictor:
                     raise BundleError(
                         f"bundle '{self.bundle.manifest.name}' takes text prompts only; export it with --positional"
                     )
-                self._positional = open_runner(path, self.backend, self._threads)
+                self._positional = self._opener(path, self.backend, self._threads)
             return self._positional
 
 
