@@ -16,7 +16,7 @@ from humar_edge.evaluation.run import choose_entries
 from humar_edge.export.captions import read_captions
 from humar_edge.export.packing import Exported, Say, export_fp32, pack
 from humar_edge.export.parity import onnx_run
-from humar_edge.export.plan import Plan, plan_of
+from humar_edge.export.plan import PLANS, Plan, plan_of
 from humar_edge.export.reduce import Bar, reduce_text, reduce_vision
 from humar_edge.export.source import Source, open_source
 from humar_edge.export.validation import measure, require_accuracy
@@ -108,14 +108,14 @@ def _validation(folder: Path | None, limit: int) -> list[Entry]:
 
 
 def _calibration(plan: Plan, options: dict[str, Any], source: Source, scratch: Path, bar: Bar, say: Say) -> list[Entry]:
-    """The calibration images, chosen and checked before anything expensive starts."""
+    """Images to calibrate and compare on, chosen and checked before anything expensive starts."""
     from humar_edge.calibration.images import calibration_entries
 
+    count = options["calibration_images"]
+    if options["calibration"] is not None and plan != PLANS["fp32"]:
+        return calibration_entries(options["calibration"], count)
     if not plan.uses("int8"):
         return []
-    count = options["calibration_images"]
-    if options["calibration"] is not None:
-        return calibration_entries(options["calibration"], count)
     say(
         "warning: no --calibration data, INT8 ranges come from synthetic scenes; real pictures have other contrasts, "
         "which may cost accuracy"
@@ -159,7 +159,7 @@ def _reduce(
     if options["text_precision"] != "fp32":
         captions = list(dict.fromkeys(entry.caption for entry in compared))[:64]
         reduce_text(text, options["text_precision"], source.encoder.tokenizer, captions, say)
-    if plan.default == "fp32" and not plan.blocks:
+    if plan == PLANS["fp32"]:
         return
     for item in exported[1:]:
         cache: Path | None = options["calibration_cache"]
