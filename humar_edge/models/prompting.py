@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from humar_edge.models.heads.resample import sample_matrix
 
+MASKED = -1e4
+"""Logit of padding tokens: finite, and representable in FP16."""
+
 
 class Prompt(NamedTuple):
     """What conditions the image features.

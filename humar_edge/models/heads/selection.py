@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from humar_edge.models.blocks import cell_centres
+from humar_edge.models.prompting import MASKED, Prompt
 
 
 class Selection(NamedTuple):
@@ -35,13 +36,33 @@ class SelectionHead(nn.Module):
         self.score = nn.Conv2d(channels, 1, 1)
         self.sides = nn.Conv2d(channels, 4, 1)
         self.embed = nn.Conv2d(channels, width, 1)
+        self.key = nn.Conv2d(channels, width, 1)
+        self.sentence = nn.Linear(width, width)
+        self.words = nn.Linear(width, width)
+        nn.init.zeros_(self.sentence.weight)
+        nn.init.normal_(self.words.weight, std=width**-1.5)
         self.nobody = nn.Sequential(nn.Linear(2 * channels + width, width), nn.ReLU(), nn.Linear(width, 1))
         nn.init.zeros_(self.sides.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, sentence: Tensor) -> Selection:
-        """Args: x [N,C,h,w] conditioned features; sentence [N,D]."""
-        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), sentence], 1)
-        logits = torch.cat([self.score(x).flatten(1), self.nobody(pooled)], 1).float()
+    def similarity(self, x: Tensor, prompt: Prompt) -> Tensor:
+        """How well each cell goes with the prompt: inner products with the sentence and with the best word.
+
+        Attention over words is normalised and cannot say that nothing fits; an inner product can, and it gives the
+        association of a colour with its word a gradient from the first step.
+
+        Returns:
+            [N,h*w].
+        """
+        key = self.key(x).flatten(2) * x.shape[1] ** -0.5
+        words = self.words(prompt.tokens) @ key
+        hidden = (prompt.mask == 0)[..., None].to(words.dtype) * MASKED
+        return (self.sentence(prompt.sentence)[:, None] @ key)[:, 0] + (words + hidden).amax(1)
+
+    def forward(self, x: Tensor, prompt: Prompt) -> Selection:
+        """Args: x [N,C,h,w] conditioned features; prompt with N rows."""
+        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), prompt.sentence], 1)
+        score = self.score(x).flatten(1) + self.similarity(x, prompt)
+        logits = torch.cat([score, self.nobody(pooled)], 1).float()
         sides = F.softplus(self.sides(x).float()) * self.SIDE_SCALE
         centres = cell_centres(x.shape[-2], x.shape[-1], x.device)
         boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)

@@ -13,11 +13,8 @@ from humar_edge.models.blocks import (
     PositionBias,
     upsample,
 )
-from humar_edge.models.prompting import Prompt
+from humar_edge.models.prompting import MASKED, Prompt
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
-
-MASKED = -1e4
-"""Attention logit of padding tokens: finite, and representable in FP16."""
 
 
 class GhostPAN(nn.Module):

@@ -97,7 +97,7 @@ class LightTransformer(nn.Module):
     def select(self, pyramid: Pyramid, prompt: Prompt) -> tuple[Tensor, Selection]:
         """Conditioned features [N,C,H/8,W/8] and the selection of one prompt per row of the pyramid."""
         x = self.fusion(pyramid, prompt)
-        return x, self.selection(x, prompt.sentence)
+        return x, self.selection(x, prompt)
 
     def decode(self, x: Tensor, fine: Tensor, selection: Selection, cell: Tensor, box: Tensor) -> Instance:
         """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]."""
