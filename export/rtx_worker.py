@@ -18,7 +18,7 @@ def main(path: str, targets: list[str]) -> dict[str, Any]:
 
     messages: list[str] = []
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

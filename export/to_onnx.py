@@ -65,7 +65,8 @@ def to_onnx(engine: Engine, opset: int = 17, deform_attn: str = "gather") -> onn
     from humar_edge.models.original.deformable import deform_attn as lowering
 
     sample = engine.samples[0]
-    buffer = io.BytesIO()
+    # Typed as a path upstream, taken as a stream by the tracing exporter.
+    buffer: Any = io.BytesIO()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(quiet())
