@@ -4,7 +4,8 @@ import pytest
 
 from humar_edge.errors import ConfigError
 
-auth = pytest.importorskip("humar_edge.demos.web.auth", exc_type=ImportError)
+pytest.importorskip("aiohttp")
+auth = pytest.importorskip("humar_edge.demos.web.auth")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.0.3"])

@@ -228,6 +228,12 @@ def test_an_upload_that_is_too_large_is_refused_early_and_late(server):
     assert len(server.state()["sources"]) == 2
 
 
+def test_a_picture_that_unpacks_to_too_much_is_refused(server):
+    data = cv2.imencode(".png", np.zeros((8200, 8200), np.uint8))[1].tobytes()
+    assert len(data) < 200_000
+    assert server.request("POST", "/api/uploads?name=a.png", data)[0] == 415
+
+
 def test_a_broken_body_is_answered_and_not_written_to_the_terminal(server):
     chunks = (b"no chunk size " * 1000 for _ in range(3))
     assert server.request("POST", "/api/uploads?name=a.mp4", chunks, {"Transfer-Encoding": "chunked"})[0] == 400

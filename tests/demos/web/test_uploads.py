@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-uploads = pytest.importorskip("humar_edge.demos.web.uploads", exc_type=ImportError)
+pytest.importorskip("aiohttp")
+uploads = pytest.importorskip("humar_edge.demos.web.uploads")
 
 
 class Body:
