@@ -116,7 +116,7 @@ def _module(options: dict[str, Any], network: Any, encoder: Any, trained: bool, 
     return LightStep(network, texts, recipe.decoded, teacher)
 
 
-def _resume(trainer: Trainer, console: Console) -> None:
+def resume(trainer: Trainer, console: Console) -> None:
     """Continue the newest checkpoint of the run that can be read, if there is one."""
     last = trainer.output / "last"
     if trainer.is_main:
@@ -228,7 +228,7 @@ def train(**options: Any) -> str | None:
     if options["init"]:
         trainer.average = MovingAverage(trainer.network, recipe.average)
     if options["resume"]:
-        _resume(trainer, console)
+        resume(trainer, console)
     console.print(_summary(options, plan, recipe, millions, accelerator, len(groups), len(entries)), highlight=False)
     outside = None if trained or original else encoder
     return _run(trainer, Validator(val, options["val_limit"], options["imgsz"], TOKENS, outside), options, console)
