@@ -89,11 +89,12 @@ class Verdict:
         return self.needed <= self.limit
 
     def __str__(self) -> str:
-        """For example `fits into 4.0 GiB (estimate): 96 MiB engines + 500 MiB CUDA = 596 MiB`."""
+        """For example `fits into 4.0 GiB (estimate): 96 MiB engines + 500 MiB CUDA (assumed) = 596 MiB`."""
         verdict = "fits into" if self.fits else "does not fit into"
         kind = "estimate" if self.estimate else "measured"
         parts = f"{self.engines / MIB:.0f} MiB engines + {self.context / MIB:.0f} MiB CUDA (assumed)"
-        return f"{verdict} {self.limit / GIB:.1f} GiB ({kind}): {parts} = {self.needed / MIB:.0f} MiB"
+        limit = f"{self.limit / GIB:.1f} GiB" if self.limit >= GIB else f"{self.limit / MIB:.0f} MiB"
+        return f"{verdict} {limit} ({kind}): {parts} = {self.needed / MIB:.0f} MiB"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -159,8 +160,10 @@ class _Graph:
         if kind == "Constant":
             self.weights += self.bytes[name, 0]
             self.constant.add(name)
-        elif self.sources[name] and all(source in self.constant for source, _ in self.sources[name]):
-            # Folded into one constant when an engine is built, or kept packed (weights of INT8 and FP16).
+        elif kind == "ShapeOf" or (
+            self.sources[name] and all(source in self.constant for source, _ in self.sources[name])
+        ):
+            # Folded into one constant when an engine is built (shapes are static), or kept packed (INT8 and FP16).
             self.constant.add(name)
         if kind in ("Parameter", "Result"):
             self.io += self.bytes[name, 0]

@@ -17,7 +17,7 @@ from humar_edge.runtime.bench.process import cores, load, reset_peak, resident
 from humar_edge.runtime.bench.statistics import Ratio, Summary, side_by_side
 from humar_edge.runtime.bench.subjects import Label, Subject
 
-PROMPT = "the woman in the red coat on the left"
+PROMPT = "the man in red"
 
 FRAME_SIZE = (720, 1280)
 """Height and width of the picture that is fed, as from a usual camera."""
@@ -130,7 +130,7 @@ def measure(
         on_round: Called after every round with its number and how many are planned.
     """
     machine_load = load()
-    picture = test_picture(plan.frame_size)
+    picture = sample_picture(plan.frame_size)
     runs: list[_Run] = []
     meter: Meter | None = None
     try:
@@ -157,7 +157,7 @@ def measure(
             meter.close()
 
 
-def test_picture(size: tuple[int, int]) -> np.ndarray:
+def sample_picture(size: tuple[int, int]) -> np.ndarray:
     """A coarse random pattern as uint8 BGR [H, W, 3]; what it shows does not matter for latency."""
     rows, columns = (-(-side // 16) for side in size)
     cells = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
@@ -200,7 +200,7 @@ def _round(run: _Run, picture: np.ndarray, meter: Meter | None) -> None:
     for _ in range(NEW_PROMPTS_PER_ROUND):
         run.fresh += 1
         start = time.perf_counter()
-        fresh = stages.encode(f"{PROMPT}, number {run.fresh}")
+        fresh = stages.encode(f"{PROMPT} {run.fresh}")
         encoded = 1e3 * (time.perf_counter() - start)
         run.add({"encode": encoded, "total_new_prompt": encoded + _frame(run.subject, picture, fresh)["total"]})
 

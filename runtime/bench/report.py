@@ -8,6 +8,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -283,4 +284,5 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     except (OSError, ValueError) as error:
         raise SinkError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -122,3 +122,27 @@ def test_info_of_a_bundle(make_tiny_bundle, tmp_path) -> None:
     assert "are fixed" in CliRunner().invoke(info, [str(tmp_path / "tiny"), "--imgsz", "64"]).output
     (tmp_path / "tiny" / "text.onnx").write_bytes(b"")
     assert isinstance(CliRunner().invoke(info, [str(tmp_path / "tiny")]).exception, BundleError)
+
+
+def test_info_of_a_bundle_estimates_its_memory(tiny_bundle) -> None:
+    arguments = ["--model", str(tiny_bundle), "--vram", "4G"]
+    found = json.loads(CliRunner().invoke(info, [*arguments, "--json"]).stdout)
+    assert set(found["memory_bytes"]) == {"text", "vision", "positional"}
+    verdict = found["vram"]["bundle"]
+    assert verdict["fits"] and verdict["estimate"]
+    assert verdict["engines"] == sum(sizes["total"] for sizes in found["memory_bytes"].values())
+    assert "bundle fits into 4.0 GiB (estimate)" in CliRunner().invoke(info, arguments).output
+    done = CliRunner().invoke(info, [*arguments[:2], "--vram", "256M"])
+    assert done.exit_code == 0
+    assert "bundle does not fit into 256 MiB (estimate)" in done.output
+    assert isinstance(CliRunner().invoke(info, [*arguments[:2], "--vram", "lots"]).exception, ConfigError)
+    assert "either a bundle" in CliRunner().invoke(info, [*arguments, str(tiny_bundle)]).output
+
+
+def test_info_of_a_combination_checks_every_precision() -> None:
+    need_models()
+    arguments = ["--combo", "edge-lite", "--imgsz", "96", "--text-encoder-type", "tite", "--vram", "4G", "--json"]
+    found = json.loads(CliRunner().invoke(info, arguments).stdout)
+    needs = {name: verdict["engines"] for name, verdict in found["vram"].items()}
+    assert needs["FP32"] == found["memory_bytes"]["FP32"]["total"] + 4 * 952_320
+    assert needs["FP32"] > needs["FP16"] > needs["INT8"]
