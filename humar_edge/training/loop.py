@@ -219,8 +219,8 @@ class Trainer:
         if bad is not None:
             torch.save(vars(bad), path)
         raise HumarError(
-            f"the loss is not finite at step {self.step}; the batch is in {path}, weights before it in "
-            f"{self.output / 'last'}; try a lower --rate, or --precision fp32"
+            f"the loss is not finite at step {self.step}; the batch is in {path}, and the newest checkpoint is from "
+            "before; try a lower --rate, or --precision fp32"
         )
 
 
