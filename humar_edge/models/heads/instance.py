@@ -100,7 +100,7 @@ class InstanceHead(nn.Module):
         token = self.describe(torch.cat([embedding, shape], 1))
         scale, shift = self.modulate(token)[..., None, None].chunk(2, 1)
         grid = cell_centres(*WINDOW, x.device)
-        z = crop(self.coarse_in(x), corner, size, WINDOW) + crop(self.fine_in(fine), corner, size, WINDOW)
+        z = crop(self.coarse_in(x), corner, size, WINDOW) + self.fine_in(crop(fine, corner, size, WINDOW))
         z = self.stem(z * (1 + scale) + shift + self.position(grid[None].to(x.dtype)))
         z = z + F.interpolate(self.up(self.body(self.down(z))), scale_factor=2.0, mode="nearest")
         z = self.tail(z)
