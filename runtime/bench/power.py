@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -185,14 +185,17 @@ class NvidiaSmi:
                 self._reasons |= int(reasons, 16)
 
 
-METERS = {"gpu": (Ina, NvidiaSmi), "cpu": (Ina, Rapl)}
+METERS: dict[str, tuple[Callable[[], Meter | None], ...]] = {
+    "gpu": (Ina.find, NvidiaSmi.find),
+    "cpu": (Ina.find, Rapl.find),
+}
 """What is tried for each kind of device, best first. A Jetson's sensor covers both."""
 
 
 def open_meter(kind: str) -> Meter | None:
     """The first meter that works here for a "gpu" or "cpu", None when none does."""
-    for meter in METERS[kind]:
-        found: Meter | None = meter.find()
+    for find in METERS[kind]:
+        found = find()
         if found is not None:
             return found
     return None
