@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,4 +88,5 @@ def calibrate(
         scale.fill_(a)
         shift.fill_(b)
     best = best_f1(1 / (1 + np.exp(-(a * logits + b))), present)
-    return PresenceFit(a, b, round(best["threshold"], 3), best["f1"])
+    # rounded down, so that the person whose score it is still counts as found
+    return PresenceFit(a, b, math.floor(best["threshold"] * 1000) / 1000, best["f1"])
