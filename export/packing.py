@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from humar_edge import __version__
 from humar_edge.bundle import TOKENIZER, Bundle, Manifest, write_bundle
 from humar_edge.errors import ExportError
-from humar_edge.export.engines import Engine, engines
+from humar_edge.export.engines import Engine
 from humar_edge.export.parity import Difference, check_export
 from humar_edge.export.source import Source
 from humar_edge.export.to_onnx import to_onnx
@@ -40,14 +40,14 @@ class Exported:
     parity: dict[str, Any] = field(default_factory=dict)
 
 
-def export_fp32(source: Source, prompts: Sequence[str], opset: int, deform_attn: str, say: Say) -> list[Exported]:
-    """Trace all engines in FP32 and compare each with PyTorch.
+def export_fp32(engines: Sequence[Engine], opset: int, deform_attn: str, say: Say) -> list[Exported]:
+    """Trace engines in FP32 and compare each with PyTorch.
 
     Raises:
         ExportError: An engine cannot be exported or does not agree.
     """
     done = []
-    for engine in engines(source, prompts):
+    for engine in engines:
         start = time.perf_counter()
         model = to_onnx(engine, opset, deform_attn)
         differences = check_export(engine, model)

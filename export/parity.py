@@ -20,6 +20,7 @@ Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 TOLERANCES: dict[str, float] = {
     "text_tokens": 1e-3,
     "sentence": 1e-3,
+    **dict.fromkeys(("p2", "p3", "p4", "p5"), 2e-3),
     "score": 1e-4,
     "box": 1e-4,
     "keypoints": 1e-4,

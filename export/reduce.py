@@ -23,6 +23,7 @@ from humar_edge.export.packing import Exported, Say, by_output, say_differences
 from humar_edge.export.parity import Arrays, Run, compare, onnx_run, require
 from humar_edge.export.plan import Plan
 from humar_edge.export.source import Source
+from humar_edge.export.split import SPLIT, split_feeds
 from humar_edge.export.weights import compress_weights, halve_maps
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def reduce_vision(
     def inputs(entries: Sequence[Entry]) -> Iterable[Mapping[str, np.ndarray]]:
         if item.engine.name == "positional":
             return positional_feeds(entries, source.input_size)
+        if item.engine.name in SPLIT:
+            pictures = feeds(entries, source.input_size, caption_encoder(source, encode))
+            return split_feeds(item.engine.name, source, pictures)
         return feeds(entries, source.input_size, caption_encoder(source, encode))
 
     if plan.uses("int8"):

@@ -14,11 +14,13 @@ from humar_edge.data.refhuman import Entry, RefHumanIndex
 from humar_edge.errors import ConfigError, ExportError
 from humar_edge.evaluation.run import choose_entries
 from humar_edge.export.captions import read_captions
-from humar_edge.export.packing import Exported, Say, export_fp32, pack
-from humar_edge.export.parity import onnx_run
+from humar_edge.export.engines import engines
+from humar_edge.export.packing import Exported, Say, by_output, export_fp32, pack, say_differences
+from humar_edge.export.parity import arrays, onnx_run
 from humar_edge.export.plan import PLANS, Plan, plan_of
 from humar_edge.export.reduce import Bar, reduce_text, reduce_vision
 from humar_edge.export.source import Source, open_source
+from humar_edge.export.split import SPLIT, check_split, split_engines
 from humar_edge.export.validation import measure, require_accuracy
 
 PROMPTS = ("text", "point")
@@ -57,9 +59,12 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
     validation = _validation(options["val_data"], options["val_limit"])
     calibration = _calibration(plan, options, source, scratch, bar, say)
     notes = _prune(source, options["vocabulary"], options["captions"] or options["calibration"], say)
-    exported = export_fp32(source, prompts, options["opset"], options["deform_attn"], say)
+    chosen = [*engines(source, prompts), *(split_engines(source) if options["split"] else [])]
+    exported = export_fp32(chosen, options["opset"], options["deform_attn"], say)
     before = [replace(item, parity=dict(item.parity)) for item in exported]
     _reduce(source, exported, plan, calibration, validation or calibration, options, bar, say)
+    if options["split"]:
+        _check_split({item.engine.name: item for item in exported}, say)
     reduced = any(item.precision != "fp32" for item in exported)
     metrics: dict[str, Any] = {}
     if validation:
@@ -166,6 +171,18 @@ def _reduce(
         cache = cache / CACHE.format(engine=item.engine.name) if cache else None
         method = options["calibration_method"]
         reduce_vision(source, item, plan, method, calibration, compared, encode, cache, bar, say)
+
+
+def _check_split(exported: dict[str, Exported], say: Say) -> None:
+    """Both parts together against the whole vision engine, in the precision that goes into the bundle."""
+    whole, parts = exported["vision"], [exported[name] for name in SPLIT]
+    exact = all(item.precision == "fp32" for item in (whole, *parts))
+    samples = arrays(whole.engine)
+    found = check_split(whole.model, parts[0].model, parts[1].model, samples, exact=exact)
+    say(f"features and prompt against vision, {whole.precision}")
+    say_differences(found, say)
+    record = {"reference": "vision", "inputs": len(samples), "outputs": by_output(found)}
+    parts[1].parity["joined"] = record
 
 
 def _validate(

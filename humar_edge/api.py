@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,6 +91,22 @@ class HumarEdge:
         prompt = self._prompt(text, {"points": points, "scribble": scribble, "box": box})
         frame = image if isinstance(image, np.ndarray) else read_image(image)
         return self._predictor.predict(frame, prompt)
+
+    def predict_many(self, image: str | Path | np.ndarray, texts: Sequence[str]) -> list[Person]:
+        """Find several people in one picture, one text prompt each, in the same order.
+
+        A bundle exported with `--split` computes the picture's features once for all of them.
+
+        Args:
+            image: As for `predict`.
+            texts: Words that describe one person each; at least one.
+
+        Raises:
+            SourceError: The picture cannot be read.
+            PromptError: There is no prompt, or one is empty.
+        """
+        frame = image if isinstance(image, np.ndarray) else read_image(image)
+        return self._predictor.predict_many(frame, texts)
 
     def stream(self, source: str | int | Path, text: str, **options: Any) -> Iterator[tuple[np.ndarray, Person]]:
         """Find the person in every frame of a source, one frame at a time.

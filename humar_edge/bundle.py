@@ -23,8 +23,12 @@ MANIFEST = "manifest.json"
 TEXT_ENGINE = "text.onnx"
 VISION_ENGINE = "vision.onnx"
 POSITIONAL_ENGINE = "positional.onnx"
+FEATURES_ENGINE = "features.onnx"
+PROMPT_ENGINE = "prompt.onnx"
 TOKENIZER = "tokenizer.json"
 REQUIRED_FILES = (TEXT_ENGINE, VISION_ENGINE, TOKENIZER)
+SPLIT_FILES = (FEATURES_ENGINE, PROMPT_ENGINE)
+"""The vision engine in two parts; optional, and of no use alone."""
 
 PREPROCESSING: dict[str, Any] = {"color": "RGB", "letterbox": "top-left", "pad_value": 114}
 """The only preprocessing that the runtime knows."""
@@ -43,7 +47,7 @@ class Manifest:
         input_size: Height and width of the engine's canvas, multiples of 4.
         token_length: Tokens per prompt, padding included.
         width: Width of the text features.
-        precision: Precision per engine (text, vision, positional): "fp32", "fp16", "int8" or a plan's name.
+        precision: "fp32", "fp16", "int8" or a plan's name per engine (text, vision, positional, features, prompt).
         trained: False for random weights (latency work only).
         preprocessing: See `PREPROCESSING`.
         keypoints: Names of the keypoints.
@@ -175,6 +179,9 @@ class Bundle:
         unnamed = [name for name in REQUIRED_FILES if name not in manifest.files]
         if unnamed:
             raise BundleError(f"{path}: the manifest does not list {', '.join(unnamed)}")
+        halves = [name for name in SPLIT_FILES if name in manifest.files]
+        if len(halves) == 1:
+            raise BundleError(f"{path}: {halves[0]} without the other of {' and '.join(SPLIT_FILES)}; export it again")
         present = {item.name for item in path.iterdir() if not item.name.startswith(".")} - {MANIFEST}
         for name in sorted(set(manifest.files) - present):
             raise BundleError(f"{path}: {name} is missing; copy the whole bundle again")
@@ -199,6 +206,12 @@ class Bundle:
     def positional_engine(self) -> Path | None:
         """The vision engine for points, scribbles and boxes, None when the bundle has none."""
         return self.path / POSITIONAL_ENGINE if POSITIONAL_ENGINE in self.manifest.files else None
+
+    @property
+    def split_engines(self) -> tuple[Path, Path] | None:
+        """The features engine and the prompt engine, which share a picture's features; None when it has none."""
+        names = SPLIT_FILES if set(SPLIT_FILES) <= set(self.manifest.files) else None
+        return None if names is None else (self.path / names[0], self.path / names[1])
 
     @property
     def tokenizer(self) -> Path:

@@ -153,7 +153,7 @@ class Pipeline:
 
     def _infer(self, job: _Job) -> Result:
         self._adopt_prompts()
-        persons = [self._find(job, prompt) for prompt in self._active]
+        persons = self._find(job)
         if not self._source.still:
             persons = [t.update(p, job.frame.time_s) for t, p in zip(self._trackers, persons, strict=True)]
             self._active = [
@@ -173,20 +173,22 @@ class Pipeline:
         if self._region is not None:
             self._region.reset()
 
-    def _find(self, job: _Job, prompt: Prompt) -> Person:
-        region = job.region
-        if region is not None and isinstance(prompt, PositionalPrompt):
-            prompt = replace(prompt, points=prompt.points - [region.left, region.top])
-        clock = [time.perf_counter()]
-        raw = self._predictor.infer(job.prepared, prompt)
-        clock.append(time.perf_counter())
-        person = self._predictor.postprocess(raw, job.prepared, prompt)
-        if region is not None:
-            height, width = job.frame.image.shape[:2]
-            person = region.to_frame(person, (height, width))
-        clock.append(time.perf_counter())
-        times = {"inference": (clock[1] - clock[0]) * 1000, "postprocess": (clock[2] - clock[1]) * 1000}
-        return replace(person, timings={"preprocess": job.preprocess_ms, **times})
+    def _find(self, job: _Job) -> list[Person]:
+        """Everybody who is looked for; the first text prompt's time holds the features that the others share."""
+        region, size = job.region, job.frame.image.shape[:2]
+        prompts = self._active if region is None else [_inside(region, prompt) for prompt in self._active]
+        persons: list[Person] = []
+        before = time.perf_counter()
+        for prompt, raw in zip(prompts, self._predictor.infer_many(job.prepared, prompts), strict=True):
+            inferred = time.perf_counter()
+            person = self._predictor.postprocess(raw, job.prepared, prompt)
+            if region is not None:
+                person = region.to_frame(person, (size[0], size[1]))
+            after = time.perf_counter()
+            times = {"inference": (inferred - before) * 1000, "postprocess": (after - inferred) * 1000}
+            persons.append(replace(person, timings={"preprocess": job.preprocess_ms, **times}))
+            before = after
+        return persons
 
     def _end(self) -> None:
         self._stopping.set()
@@ -198,3 +200,10 @@ class Pipeline:
         self.statistics.dropped = self._source.dropped
         for thread in self._threads:
             thread.join(timeout=5.0)
+
+
+def _inside(region: Region, prompt: Prompt) -> Prompt:
+    """The prompt for the crop of a region."""
+    if isinstance(prompt, PositionalPrompt):
+        return replace(prompt, points=prompt.points - [region.left, region.top])
+    return prompt

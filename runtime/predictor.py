@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,7 @@ class Predictor:
         self._vision = opener(bundle.vision_engine, self.backend, threads)
         self._text = opener(bundle.text_engine, self.backend, threads)
         self._positional: Runner | None = None
+        self._split: tuple[Runner, Runner] | None = None
         self.device = self._vision.device
         image = self._vision.input_specs.get("image")
         wanted = TensorSpec((1, *manifest.input_size, 3), np.dtype(np.uint8))
@@ -125,14 +126,24 @@ class Predictor:
         if isinstance(prompt, PositionalPrompt):
             points = _canvas_points(prompt, prepared.letterbox)
             return self._positional_runner().infer({"image": prepared.image, "points": points})
-        return self._vision.infer(
-            {
-                "image": prepared.image,
-                "text_tokens": prompt.text_tokens,
-                "text_mask": prompt.text_mask,
-                "sentence": prompt.sentence,
-            }
-        )
+        return self._vision.infer({"image": prepared.image, **_text_inputs(prompt)})
+
+    def infer_many(self, prepared: Prepared, prompts: Sequence[Prompt]) -> Iterator[dict[str, np.ndarray]]:
+        """Run the engines for one prompt after the other; errors and outputs are those of `infer`.
+
+        Where the bundle has split engines, several text prompts share the picture's features; they are computed with
+        the first of them. Without split engines, and for positional prompts, every prompt runs a whole engine.
+        """
+        shared = sum(isinstance(prompt, TextPrompt) for prompt in prompts) > 1
+        split = self._split_runners() if shared else None
+        features: dict[str, np.ndarray] | None = None
+        for prompt in prompts:
+            if split is None or isinstance(prompt, PositionalPrompt):
+                yield self.infer(prepared, prompt)
+                continue
+            if features is None:
+                features = split[0].infer({"image": prepared.image})
+            yield split[1].infer({**features, **_text_inputs(prompt)})
 
     def postprocess(
         self,
@@ -166,20 +177,38 @@ class Predictor:
 
     def predict(self, frame: np.ndarray, prompt: Prompt | str) -> Person:
         """All stages on one frame, with their times in milliseconds in `Person.timings`."""
-        if isinstance(prompt, str):
-            prompt = self.encode(prompt)
-        clock = [time.perf_counter()]
+        return self.predict_many(frame, [prompt])[0]
+
+    def predict_many(self, frame: np.ndarray, prompts: Sequence[Prompt | str]) -> list[Person]:
+        """All stages on one frame for several prompts: one person each, in order.
+
+        `Person.timings` are milliseconds. The preprocessing is shared; the inference of the first text prompt holds
+        the features that the others share, see `infer_many`.
+
+        Raises:
+            PromptError: There is no prompt.
+        """
+        if not prompts:
+            raise PromptError("no prompt; say whom to look for")
+        encoded = [self.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+        persons: list[Person] = []
+        started = time.perf_counter()
         prepared = self.preprocess(frame)
-        clock.append(time.perf_counter())
-        raw = self.infer(prepared, prompt)
-        clock.append(time.perf_counter())
-        person = self.postprocess(raw, prepared, prompt)
-        clock.append(time.perf_counter())
-        return replace(person, timings=dict(zip(STAGES, (np.diff(clock) * 1e3).tolist(), strict=True)))
+        before = time.perf_counter()
+        preprocess = before - started
+        for prompt, raw in zip(encoded, self.infer_many(prepared, encoded), strict=True):
+            inferred = time.perf_counter()
+            person = self.postprocess(raw, prepared, prompt)
+            after = time.perf_counter()
+            seconds = (preprocess, inferred - before, after - inferred)
+            timings = {stage: value * 1e3 for stage, value in zip(STAGES, seconds, strict=True)}
+            persons.append(replace(person, timings=timings))
+            before = after
+        return persons
 
     def close(self) -> None:
         """Free the engines."""
-        for runner in (self._vision, self._text, self._positional):
+        for runner in (self._vision, self._text, self._positional, *(self._split or ())):
             if runner is not None:
                 runner.close()
 
@@ -204,6 +233,19 @@ class Predictor:
                     )
                 self._positional = self._opener(path, self.backend, self._threads)
             return self._positional
+
+    def _split_runners(self) -> tuple[Runner, Runner] | None:
+        # Opened on first use: with one prompt the whole engine is the faster way.
+        with self._lock:
+            paths = self.bundle.split_engines
+            if self._split is None and paths is not None:
+                features, prompt = (self._opener(path, self.backend, self._threads) for path in paths)
+                self._split = features, prompt
+            return self._split
+
+
+def _text_inputs(prompt: TextPrompt) -> dict[str, np.ndarray]:
+    return {"text_tokens": prompt.text_tokens, "text_mask": prompt.text_mask, "sentence": prompt.sentence}
 
 
 def _canvas_points(prompt: PositionalPrompt, letterbox: Letterbox) -> np.ndarray:

@@ -22,6 +22,7 @@ import click
 @click.option("--name", help="Name of the bundle. [default: the combination]")
 @click.option("--imgsz", help="H or H,W, multiples of 32. [default: as trained]")
 @click.option("--prompts", default="text", show_default=True, help="text, or text,point for the positional engine too.")
+@click.option("--split", is_flag=True, help="Also the vision engine in two parts, for several prompts on one picture.")
 @click.option("--opset", default=17, show_default=True, help="ONNX opset, 17 to 19.")
 @click.option(
     "--deform-attn", type=click.Choice(("gather", "gridsample", "plugin")), default="gather", show_default=True

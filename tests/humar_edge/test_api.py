@@ -37,6 +37,11 @@ def test_predict_takes_paths_and_arrays_and_every_prompt(humar, picture, colour_
     assert humar.predict(frame, "red").plot(frame).shape == frame.shape
 
 
+def test_several_people_in_one_picture(humar, picture):
+    red, blue = humar.predict_many(picture, ["the red person", "blue"])
+    assert red.found and not blue.found and red.to_dict() == humar.predict(picture, "the red person").to_dict()
+
+
 def test_exactly_one_prompt(humar, picture):
     with pytest.raises(PromptError, match="got none"):
         humar.predict(picture)

@@ -38,6 +38,15 @@ def test_load(copy):
     assert all(path is not None and path.is_file() for path in paths)
 
 
+def test_split_engines_come_in_pairs(make_tiny_bundle, tmp_path):
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "b", split=True).path)
+    assert bundle.split_engines == (bundle.path / "features.onnx", bundle.path / "prompt.onnx")
+    content = {name: data for name, data in files(bundle).items() if name != "prompt.onnx"}
+    write_bundle(bundle.path, bundle.manifest, content)
+    with pytest.raises(BundleError, match=r"features\.onnx without the other of features\.onnx and prompt\.onnx"):
+        Bundle.load(bundle.path)
+
+
 def test_manifest_round_trip(tiny_bundle):
     manifest = Bundle.load(tiny_bundle).manifest
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest

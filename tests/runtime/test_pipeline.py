@@ -85,6 +85,19 @@ def test_results_are_those_of_the_predictor(predictor, colour_scene):
         assert np.array_equal(alone.mask, result.persons[0].mask)
 
 
+def test_split_engines_change_no_result(make_tiny_bundle, tmp_path, predictor, colour_scene):
+    texts, point = ("red", "the man in blue", "green"), point_prompt((15, 25))
+
+    def results(used):
+        prompts = [*(used.encode(text) for text in texts), point]
+        return list(Pipeline(Clip(colour_scene, 12), used, prompts, region_of_interest=True))
+
+    with Predictor(make_tiny_bundle(tmp_path / "split", split=True), "onnxruntime", threads=1) as shared:
+        for one, other in zip(results(shared), results(predictor), strict=True):
+            assert [person.to_dict() for person in one.persons] == [person.to_dict() for person in other.persons]
+        assert shared._split is not None
+
+
 def test_source_that_fails_delivers_what_came_before(predictor, colour_scene):
     source, seen = Clip(colour_scene, 40, fail_at=7), []
     with pytest.raises(SourceError, match="unplugged"):

@@ -9,6 +9,7 @@ from humar_edge.bundle import Bundle
 from humar_edge.errors import BackendError, BundleError, ConfigError, PromptError
 from humar_edge.prompts import box_prompt, point_prompt
 from humar_edge.runtime.predictor import STAGES, Predictor
+from humar_edge.runtime.runners import open_runner
 
 RED, GREEN = (200, 100, 300, 340), (420, 60, 500, 280)
 
@@ -121,3 +122,51 @@ def test_an_engine_that_overflows_is_an_error_and_not_a_missing_person(predictor
     raw = {**predictor.infer(prepared, prompt), "score": np.array([np.nan], np.float32)}
     with pytest.raises(BackendError, match="returned score nan"):
         predictor.postprocess(raw, prepared, prompt)
+
+
+@pytest.fixture
+def counted_runs(make_tiny_bundle, tmp_path):
+    """Opens a predictor on a fresh bundle; gives it and the engines' names in the order they ran."""
+
+    def open_predictor(split):
+        runs = []
+
+        def opener(path, backend, threads):
+            runner = open_runner(path, backend, threads)
+            infer = runner.infer
+            runner.infer = lambda inputs: runs.append(path.stem) or infer(inputs)
+            return runner
+
+        bundle = make_tiny_bundle(tmp_path / f"split-{split}", split=split)
+        return Predictor(bundle, "onnxruntime", threads=1, opener=opener), runs
+
+    return open_predictor
+
+
+def test_several_prompts_share_the_features_of_a_picture(counted_runs, frame):
+    texts = ["red", "the man in green", "the blue woman"]
+    (shared, runs), (whole, whole_runs) = counted_runs(True), counted_runs(False)
+    with shared, whole:
+        found, expected = shared.predict_many(frame, texts), whole.predict_many(frame, texts)
+        assert [run for run in runs if run != "text"] == ["features", "prompt", "prompt", "prompt"]
+        assert [run for run in whole_runs if run != "text"] == ["vision"] * 3
+        assert [person.text for person in found] == texts and [person.found for person in found] == [True, True, False]
+        for one, other in zip(found, expected, strict=True):
+            assert one.to_dict(mask=True) == other.to_dict(mask=True)
+            assert tuple(one.timings) == STAGES and all(value > 0 for value in one.timings.values())
+        with pytest.raises(PromptError, match="no prompt"):
+            shared.predict_many(frame, [])
+
+
+def test_one_text_prompt_and_positional_prompts_take_the_whole_engines(counted_runs, frame):
+    predictor, runs = counted_runs(True)
+    with predictor:
+        predictor.predict_many(frame, ["red"])
+        predictor.predict_many(frame, ["red", point_prompt((450, 200))])
+        assert [run for run in runs if run != "text"] == ["vision", "vision", "positional"]
+        runs.clear()
+        point = point_prompt((450, 200))
+        found = predictor.predict_many(frame, ["red", point, "green"])
+        assert runs == ["text", "features", "prompt", "positional", "prompt"]
+        assert [person.text for person in found] == ["red", point.text, "green"]
+        np.testing.assert_allclose(found[1].box_xyxy, found[2].box_xyxy, atol=0.01)

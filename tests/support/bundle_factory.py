@@ -49,8 +49,9 @@ def write_tiny_bundle(
     width: int = 8,
     trained: bool = True,
     positional: bool = True,
+    split: bool = False,
 ) -> Bundle:
-    """Write the bundle; see the module's text for what its engines do."""
+    """Write the bundle; see the module's text for what its engines do. `split`: also features and prompt engines."""
     files: dict[str, Path | bytes] = {
         "text.onnx": _text_engine(token_length, width).SerializeToString(),
         "vision.onnx": _vision_engine(input_size, token_length, width).SerializeToString(),
@@ -58,6 +59,9 @@ def write_tiny_bundle(
     }
     if positional:
         files["positional.onnx"] = _positional_engine(input_size).SerializeToString()
+    if split:
+        files["features.onnx"] = _features_engine(input_size).SerializeToString()
+        files["prompt.onnx"] = _vision_engine(input_size, token_length, width, split=True).SerializeToString()
     manifest = {
         "name": "tiny",
         "combo": "edge-lite",
@@ -174,15 +178,22 @@ def _answers(graph: _Graph, excess: str, colour: str, size: tuple[int, int]) -> 
     return {"score": (1,), "box": (1, 4), "keypoints": (1, 17, 3), "mask": (1, height // 4, width // 4)}
 
 
-def _vision_engine(size: tuple[int, int], length: int, width: int) -> onnx.ModelProto:
+def _features_engine(size: tuple[int, int]) -> onnx.ModelProto:
+    """The colours' excess: all that this "network" knows about a picture before it reads the prompt."""
+    graph = _Graph()
+    graph.add("Identity", _excess(graph), output="p2")
+    return graph.model([_value("image", TensorProto.UINT8, 1, *size, 3)], {"p2": (1, *size, 3)})
+
+
+def _vision_engine(size: tuple[int, int], length: int, width: int, split: bool = False) -> onnx.ModelProto:
     graph = _Graph()
     mask = graph.add("Unsqueeze", graph.cast("text_mask"), graph.constant([2], np.int64))
     words = graph.add("ReduceMax", graph.add("Mul", "text_tokens", mask), axes=[1], keepdims=0)
     both = graph.add("Mul", words, "sentence")
     colour = graph.add("Slice", both, *(graph.constant([value], np.int64) for value in (0, 3, 1)))
-    outputs = _answers(graph, _excess(graph), colour, size)
+    outputs = _answers(graph, "p2" if split else _excess(graph), colour, size)
     inputs = [
-        _value("image", TensorProto.UINT8, 1, *size, 3),
+        _value("p2", TensorProto.FLOAT, 1, *size, 3) if split else _value("image", TensorProto.UINT8, 1, *size, 3),
         _value("text_tokens", TensorProto.FLOAT, 1, length, width),
         _value("text_mask", TensorProto.INT64, 1, length),
         _value("sentence", TensorProto.FLOAT, 1, width),
