@@ -133,8 +133,10 @@ def _check(
         raise ConfigError("--checkpoint holds the weights of one --combo")
     if not combos and (precisions or size):
         raise ConfigError("a bundle's precision and size are fixed; use --precision and --imgsz with --combo")
-    if not combos and backends and all(backend == TORCH for backend in backends):
-        raise ConfigError("--backend torch needs --combo NAME (random weights) or --checkpoint FOLDER")
+    if (models or not combos) and backends and not _engine_backends(backends):
+        raise ConfigError(
+            "--backend torch needs --combo NAME (random weights) or --checkpoint FOLDER; bundles need another backend"
+        )
 
 
 def _bundle_openers(
@@ -145,8 +147,13 @@ def _bundle_openers(
 
     paths = models or ([] if combos else [default_bundle_path()])
     bundles = [Bundle.load(path) for path in paths]
-    names = [backend for backend in backends if backend != TORCH] or [None]
+    names = _engine_backends(backends)
     return [partial(open_bundle, bundle, name, threads) for bundle in bundles for name in names]
+
+
+def _engine_backends(backends: Sequence[str]) -> list[str | None]:
+    """The backends that run engines; None, the best available one, when no backend is named at all."""
+    return [backend for backend in backends if backend != TORCH] if backends else [None]
 
 
 def _combo_openers(
@@ -166,13 +173,13 @@ def _combo_openers(
     openers: list[Callable[[], Subject]] = []
     if TORCH in backends:
         openers.append(partial(open_eager, combo, checkpoint, size, threads))
-    names = [backend for backend in backends if backend != TORCH]
-    if names or not backends:
+    names = _engine_backends(backends)
+    if names:
         for precision in precisions:
             kind = "" if checkpoint else " with random weights (untrained: only latency and memory mean anything)"
             messages.print(f"exporting {combo} in {precision}{kind}", markup=False)
             bundle = _export(combo, checkpoint, precision, size, scratch / f"{combo}-{precision}", messages)
-            openers += [partial(open_bundle, bundle, name, threads) for name in names or [None]]
+            openers += [partial(open_bundle, bundle, name, threads) for name in names]
     return openers
 
 

@@ -63,7 +63,7 @@ class Measured:
         ratio: Total against the first subject; None for the first.
         watts: Mean power and who measured it; None where nothing can be read.
         findings: The diagnosis.
-        gpu_kind: Whether a GPU did the work.
+        on_gpu: Whether a GPU did the work.
     """
 
     label: Label
@@ -74,7 +74,7 @@ class Measured:
     ratio: Ratio | None = None
     watts: tuple[float, str] | None = None
     findings: list[Finding] = field(default_factory=list)
-    gpu_kind: bool = False
+    on_gpu: bool = False
 
     @property
     def engine_bytes(self) -> int | None:
@@ -234,5 +234,5 @@ def _result(run: _Run, reference: _Run, machine: Machine, meter: Meter | None) -
         ratio=None if run is reference else side_by_side(run.rounds, reference.rounds),
         watts=(sum(run.watts) / len(run.watts), meter.name) if run.watts and meter else None,
         findings=diagnose(run.samples, machine),
-        gpu_kind=run.subject.on_gpu,
+        on_gpu=run.subject.on_gpu,
     )

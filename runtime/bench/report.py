@@ -145,7 +145,7 @@ def vram_verdict(item: Measured, limit: int) -> Verdict | None:
     """Whether the engines fit into a GPU of `limit` bytes; None when nothing is known."""
     if item.engine_bytes is None:
         return None
-    return Verdict(limit, item.engine_bytes, estimate=not item.gpu_kind)
+    return Verdict(limit, item.engine_bytes, estimate=not item.on_gpu)
 
 
 def to_json(results: Sequence[Measured], where: dict[str, Any], vram: int | None = None) -> dict[str, Any]:

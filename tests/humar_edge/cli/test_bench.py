@@ -59,6 +59,7 @@ def test_two_bundles_in_one_table(tiny_bundle, make_tiny_bundle, tmp_path):
         (["--model", "absent"], BundleError, "absent: no such bundle"),
         (["--model", "absent", "--imgsz", "64"], ConfigError, "a bundle's precision and size are fixed"),
         (["--model", "absent", "--backend", "torch"], ConfigError, "needs --combo NAME"),
+        (["--model", "m", "--combo", "mobile", "--backend", "torch"], ConfigError, "bundles need another backend"),
         (["--checkpoint", "absent"], CheckpointError, "does not say its combination"),
         (["--combo", "edge-lite", "--combo", "mobile", "--checkpoint", "x"], ConfigError, "weights of one --combo"),
         (["--vram", "much"], ConfigError, "4G or 512M"),

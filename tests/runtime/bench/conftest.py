@@ -32,7 +32,7 @@ def result() -> Callable[..., Measured]:
             memory["gpu"] = {name: (i + 1) * 10 * MIB for i, name in enumerate(parts)}
         else:
             memory["graph"] = {"weights": 20 * MIB, "activations": 5 * MIB, "io": MIB, "total": 26 * MIB}
-        return Measured(label, summaries, [20.0, 20.0], 50.0, memory, gpu_kind=gpu)
+        return Measured(label, summaries, [20.0, 20.0], 50.0, memory, on_gpu=gpu)
 
     return make
 
