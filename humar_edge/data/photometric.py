@@ -6,41 +6,45 @@ import cv2
 import numpy as np
 
 
-def _expose(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _factor(rng: np.random.Generator, low: float, high: float, strength: float) -> float:
+    return 1 + strength * (float(rng.uniform(low, high)) - 1)
+
+
+def _expose(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     levels = np.arange(256, dtype=np.float32) / 255
-    curve = levels ** rng.uniform(0.7, 1.4) * rng.uniform(0.75, 1.2)
-    curve = (curve - 0.5) * rng.uniform(0.8, 1.2) + 0.5 + rng.uniform(-0.05, 0.05)
+    curve = levels ** _factor(rng, 0.7, 1.4, strength) * _factor(rng, 0.75, 1.2, strength)
+    curve = (curve - 0.5) * _factor(rng, 0.8, 1.2, strength) + 0.5 + rng.uniform(-0.05, 0.05)
     return np.asarray(cv2.LUT(image, (np.clip(curve, 0, 1) * 255).astype(np.uint8)))
 
 
-def _tint(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    gains = rng.uniform(0.93, 1.07, 3)
+def _tint(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    gains = 1 + strength * (rng.uniform(0.93, 1.07, 3) - 1)
     return np.clip(image * gains, 0, 255).astype(np.uint8)
 
 
-def _saturate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _saturate(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    share = rng.uniform(0.75, 1.25)
+    share = _factor(rng, 0.75, 1.25, strength)
     return np.asarray(cv2.addWeighted(image, share, grey, 1 - share, 0))
 
 
-def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _blur(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4)))
 
 
-def _coarsen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _coarsen(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     height, width = image.shape[:2]
     share = rng.uniform(0.4, 0.8)
     small = cv2.resize(image, (max(1, int(width * share)), max(1, int(height * share))), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _noise(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 10)
     return np.clip(image + grain, 0, 255).astype(np.uint8)
 
 
-def _compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _compress(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
@@ -57,9 +61,15 @@ STEPS = (
 """Probability and function of each step, in order. No hue shift: "red" must stay red."""
 
 
-def jitter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Apply a random choice of the steps to a uint8 [H,W,3] image; any channel order."""
+def jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Apply a random choice of the steps to a uint8 [H,W,3] image; any channel order.
+
+    Args:
+        image: uint8 [H,W,3].
+        rng: Chooses steps and amounts.
+        strength: Of exposure, contrast, tint and saturation; 0 leaves them alone.
+    """
     for share, step in STEPS:
         if rng.random() < share:
-            image = step(image, rng)
+            image = step(image, rng, strength)
     return image

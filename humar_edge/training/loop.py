@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,11 @@ class Trainer:
         where = next(network.parameters()).device.type
         self.accelerator = accelerator or open_accelerator(recipe.precision, where)
         self.recipe, self.output, self.state = recipe, output, state
-        self.network: Any = share_norms(network, self.accelerator)
+        shared: Any = share_norms(network, self.accelerator)
+        self.network, words = shared, cast(Texts, texts)
         self.texts, self.maker = texts, maker
-        self.module: Any = module or LightStep(self.network, texts, recipe.decoded)  # type: ignore[arg-type]
+        weight = recipe.select_weight
+        self.module: Any = module or LightStep(shared, words, recipe.decoded, select_weight=weight)
         self.module.to(self.accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(self.network, recipe), betas=(0.9, 0.98))
         self.model, self.optimizer = self.accelerator.prepare(self.module, optimizer)

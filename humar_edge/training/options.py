@@ -8,6 +8,7 @@ from typing import Any
 
 from humar_edge.errors import ConfigError
 from humar_edge.training.recipes import PLANS
+from humar_edge.training.samples import AUGMENTATIONS
 from humar_edge.training.schedule import SCHEDULES
 
 LEAST: dict[str, float] = {
@@ -17,6 +18,7 @@ LEAST: dict[str, float] = {
     "prompts": 1,
     "steps": 1,
     "keep": 1,
+    "decoded": 1,
     "save_every": 1,
     "val_limit": 1,
     "warmup": 0,
@@ -27,12 +29,18 @@ LEAST: dict[str, float] = {
     "backbone_rate": 0,
     "text_rate": 0,
     "teacher_weight": 0,
+    "select_weight": 0,
     "seed": 0,
 }
 """Option -> the least value that makes sense."""
 ABOVE_ZERO = ("minutes", "epochs", "clip", "threads")
 SHARES = ("dropout", "average", "paste", "foreign", "negatives")
 """Options that are probabilities or shares."""
+CHOICES: dict[str, tuple[str, ...]] = {
+    "recipe": ("auto", *PLANS),
+    "schedule": tuple(SCHEDULES),
+    "augmentation": tuple(AUGMENTATIONS),
+}
 MIX = ("text", "scribble", "point")
 
 
@@ -65,7 +73,7 @@ def check(options: dict[str, Any]) -> None:
         raise ConfigError("--accumulate and --target-batch say the same in two ways; give one of them")
     if options.get("bf16") and options.get("precision") not in (None, "bf16"):
         raise ConfigError(f"--bf16 and --precision {options['precision']} contradict each other")
-    for name, known in (("recipe", ("auto", *PLANS)), ("schedule", tuple(SCHEDULES))):
+    for name, known in CHOICES.items():
         value = options.get(name)
         if value is not None and value not in known:
             raise ConfigError(f"{_option(name)} {value}: known are {', '.join(known)}")

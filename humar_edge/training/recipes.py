@@ -26,6 +26,7 @@ class Recipe:
         average: Decay of the moving average.
         dropout: Dropout of the projected prompt.
         decoded: People per process and pass whose keypoints and mask are decoded.
+        select_weight: Factor of the loss of choosing the person.
         precision: `fp32`, `bf16` or `fp16`: autocast of the forward pass.
         fixed_norms: Batch norms keep their statistics (tiny batches, comparisons).
         workers: Processes that prepare samples; 0 prepares one batch ahead in a thread.
@@ -48,6 +49,7 @@ class Recipe:
     average: float = 0.998
     dropout: float = 0.0
     decoded: int = 10
+    select_weight: float = 1.0
     precision: str = "fp32"
     fixed_norms: bool = False
     workers: int = 0

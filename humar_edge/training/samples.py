@@ -54,6 +54,29 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How far augmentation goes.
+
+    Attributes:
+        surround: Share of pictures shrunk and surrounded by a picture without people, where there are such.
+        smallest: Least size of those, over the size that fits.
+        crop: Share of pictures cropped.
+        window: Least side of a crop, over the longer side of the picture.
+        light: Strength of `photometric.jitter`.
+    """
+
+    surround: float = 0.3
+    smallest: float = 0.35
+    crop: float = 0.5
+    window: float = 0.4
+    light: float = 1.0
+
+
+AUGMENTATIONS = {"strong": Augmentation(), "mild": Augmentation(0.12, 0.45, 0.3, 0.55, 0.5)}
+"""`mild` is for data that already vary in scale and light, such as rendered scenes."""
+
+
+@dataclass(frozen=True)
 class SampleOptions:
     """How samples are drawn. Shares are probabilities in [0,1].
 
@@ -63,6 +86,7 @@ class SampleOptions:
         augment: Move, mirror and jitter the picture, and reword captions.
         positional: Share of prompts given as points or a scribble instead of text.
         negatives: Share of prompts whose person is absent, at most.
+        augmentation: A key of `AUGMENTATIONS`.
         points: Share of single points among the positional prompts; the rest are scribbles.
         paste: Share of pictures that get a person of another picture.
         foreign: Share of pictures that get a caption of another picture as a prompt for nobody; only for data in
@@ -74,6 +98,7 @@ class SampleOptions:
     augment: bool = True
     positional: float = 0.12
     negatives: float = 0.25
+    augmentation: str = "strong"
     points: float = 0.5
     paste: float = 0.0
     foreign: float = 0.0
@@ -97,6 +122,7 @@ class SampleMaker:
     def __init__(self, groups: Sequence[list[Entry]], options: SampleOptions, fillers: Sequence[Path] = ()) -> None:
         self.groups = groups
         self.options = options
+        self.far = AUGMENTATIONS[options.augmentation]
         self.fillers = list(fillers)
 
     def __len__(self) -> int:
@@ -114,7 +140,7 @@ class SampleMaker:
                 region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
                 targets = self._targets(entries, place, region, rng)
                 if targets:
-                    return _sample(jitter(place.image(image, canvas), rng), targets, rng)
+                    return _sample(jitter(place.image(image, canvas), rng, self.far.light), targets, rng)
         place = fit(image.shape[1], image.shape[0], self.options.size)
         return _sample(place.image(image), self._targets(entries, place, None, rng), rng)
 
@@ -135,17 +161,17 @@ class SampleMaker:
         """A random placement, and the canvas to draw on where it is not plain grey."""
         size, (height, width) = self.options.size, image.shape[:2]
         flip, draw = bool(rng.random() < 0.5), rng.random()
-        if draw < 0.3 and self.fillers:
-            scale = size / max(width, height) * rng.uniform(0.35, 1.0)
+        if draw < self.far.surround and self.fillers:
+            scale = size / max(width, height) * rng.uniform(self.far.smallest, 1.0)
             shift = [rng.uniform(min(0, size - side * scale), max(0, size - side * scale)) for side in (width, height)]
             return Placement(scale, shift[0], shift[1], flip, width, size), self._filler(rng)
-        if draw < 0.8:
+        if draw < self.far.surround + self.far.crop:
             return self._crop(entries, width, height, flip, rng), None
         return fit(width, height, size, flip), None
 
     def _crop(self, entries: list[Entry], width: int, height: int, flip: bool, rng: np.random.Generator) -> Placement:
         """A window that holds a random person's centre, letterboxed to the top-left corner."""
-        share = rng.uniform(0.4, 1.0)
+        share = rng.uniform(self.far.window, 1.0)
         aspect = np.exp(rng.uniform(np.log(0.7), np.log(1.4)))
         side = share * max(width, height)
         window = np.minimum([side * min(1, aspect), side / max(1, aspect)], [width, height])

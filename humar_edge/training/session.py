@@ -94,7 +94,7 @@ def _recipe(
     if changes["accumulate"] is None and (options["target_batch"] or name != "short"):
         wanted = options["target_batch"] or target_batch(millions)
         changes["accumulate"] = max(1, round(wanted / (batch * processes)))
-    if name != "short":
+    if name != "short" and changes["decoded"] is None:
         changes["decoded"] = 2 * batch
     return name, finished(PLANS[name], pictures, processes, changes, options["epochs"])
 
@@ -113,7 +113,7 @@ def _module(options: dict[str, Any], network: Any, encoder: Any, trained: bool, 
         from humar_edge.training.distillation import load_teacher
 
         teacher = load_teacher(options["teacher"], device, options["teacher_weight"])
-    return LightStep(network, texts, recipe.decoded, teacher)
+    return LightStep(network, texts, recipe.decoded, teacher, recipe.select_weight)
 
 
 def resume(trainer: Trainer, console: Console) -> None:
@@ -208,7 +208,9 @@ def train(**options: Any) -> str | None:
 
     original = combo.transformer_type == "original"
     prompts = options["prompts"] or (ORIGINAL_PROMPTS if original else LIGHT_PROMPTS)
-    extras = {key: options[key] for key in ("paste", "foreign", "negatives") if options[key] is not None}
+    extras = {
+        key: options[key] for key in ("paste", "foreign", "negatives", "augmentation") if options[key] is not None
+    }
     sampling = SampleOptions(size=options["imgsz"], prompts=prompts, **mix, **extras)
     maker = SampleMaker(groups, sampling, _pictures(options["fillers"]))
     state = describe(options["combo"], combo, options["imgsz"], TOKENS)

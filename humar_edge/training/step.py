@@ -47,12 +47,20 @@ class LightStep(nn.Module):
         texts: Word features of captions.
         decoded: People whose keypoints and mask are decoded.
         teacher: Another network to learn from.
+        select_weight: Factor of the loss of choosing the person.
     """
 
-    def __init__(self, network: HumarNet, texts: Texts, decoded: int | None, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self,
+        network: HumarNet,
+        texts: Texts,
+        decoded: int | None,
+        teacher: Teacher | None = None,
+        select_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         self.network = network
-        self.texts, self.decoded = texts, decoded
+        self.texts, self.decoded, self.select_weight = texts, decoded, select_weight
         self._others = (teacher,)  # in a tuple, so that its weights are not taken for this module's
 
     @property
@@ -70,6 +78,7 @@ class LightStep(nn.Module):
         pyramid = self.network.pyramid(batch.image)
         prompt = build_prompt(self.network, self.texts, batch, pyramid)
         parts, decoding = decode_and_compare(self.network.transformer, pyramid, prompt, batch, self.decoded)
+        parts["select"] = self.select_weight * parts["select"]
         if (teacher := self._others[0]) is not None:
             parts |= teacher.losses(batch, decoding)
         nothing = torch.zeros((), device=batch.image.device)

@@ -35,6 +35,7 @@ def test_good_options_pass(tmp_path: Path) -> None:
         ({"accumulate": 2, "target_batch": 8}, "two ways"),
         ({"bf16": True, "precision": "fp16"}, "contradict"),
         ({"recipe": "lihgt"}, "--recipe lihgt: known are auto, short, light"),
+        ({"augmentation": "wild"}, "--augmentation wild: known are strong, mild"),
         ({"schedule": "linear"}, "--schedule linear: known are cosine, step"),
         ({"teacher": Path("nowhere")}, "--teacher nowhere: no such checkpoint folder"),
         ({"folders": [Path("nowhere")]}, "--data nowhere: no such folder"),
