@@ -131,7 +131,7 @@ def load_network(path: Path, *, text_source: str | None = None) -> tuple[Any, di
     try:
         network.load_state_dict(checkpoint.read_weights(path))
     except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {state['combo']}: {str(error).splitlines()[-1].strip()}") from error
+        raise CheckpointError(f"{path} does not fit {state['combo']}: {checkpoint.reason(error)}") from error
     if network.text_encoder is None:
         network.text_encoder = encoder
     return network.eval(), state

@@ -110,6 +110,12 @@ def candidates(path: Path) -> list[Path]:
     return [folder for folder in found if (folder / STATE).is_file()]
 
 
+def reason(error: Exception, length: int = 160) -> str:
+    """Last line of an error of PyTorch's, cut to a readable length (it may list hundreds of names)."""
+    line = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
 def verify(path: Path) -> None:
     """Read everything that resuming needs.
 

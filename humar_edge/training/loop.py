@@ -108,10 +108,9 @@ class Trainer:
             self.network.load_state_dict(weights)
             self.optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[-1].strip()
             raise CheckpointError(
-                f"{path} does not continue this run ({reason}); give the options it was started with, "
-                "another --output, or --init to take its weights alone"
+                f"{path} does not continue this run ({checkpoint.reason(error)}); give the options of its "
+                "start, another --output, or --init to take its weights alone"
             ) from error
         self.average.tensors = {key: value.to(self.device) for key, value in average.items()}
         if self.accelerator.scaler is not None and "scaler" in state:

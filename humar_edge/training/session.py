@@ -75,7 +75,7 @@ def _take(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(checkpoint.read_weights(path))
     except RuntimeError as error:
-        raise CheckpointError(f"--init {path} does not fit: {str(error).splitlines()[-1].strip()}") from error
+        raise CheckpointError(f"--init {path} does not fit: {checkpoint.reason(error)}") from error
 
 
 def _recipe(
