@@ -104,14 +104,14 @@ def torch_run(engine: Engine) -> Run:
     return run
 
 
-def onnx_run(model: onnx.ModelProto) -> Run:
-    """A model in onnxruntime on the CPU."""
+def onnx_run(model: onnx.ModelProto, log_level: int = 3) -> Run:
+    """A model in onnxruntime on the CPU; log level 3 prints errors, 4 does not."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "export") from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = log_level
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

@@ -9,7 +9,7 @@ import click
 
 
 @click.command("export")
-@click.option("--combo", required=True, help="Combination; see humar-edge list.")
+@click.option("--combo", help="Combination; see humar-edge list.")
 @click.option("--transformer-type", help="Replace the combination's transformer.")
 @click.option("--text-encoder-type", help="Replace the text encoder.")
 @click.option("--backbone", help="Replace the backbone.")
@@ -17,7 +17,7 @@ import click
 @click.option("--ema", is_flag=True, help="Take the averaged copy of a UniPHD file.")
 @click.option("--text-source", help="Folder of the text encoder, when it is neither installed nor on the hub.")
 @click.option("--untrained", is_flag=True, help="Random weights, for latency work; the bundle says so.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the bundle.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--name", help="Name of the bundle. [default: the combination]")
 @click.option("--imgsz", help="H or H,W, multiples of 32. [default: as trained]")
@@ -53,16 +53,54 @@ import click
     type=click.Path(path_type=Path),
     help="Data set, or file of lines, whose words stay in a smaller vocabulary. [default: the calibration data]",
 )
-def command(**options: Any) -> None:
+@click.option("--triton", type=click.Path(path_type=Path), help="Folder for a model repository of NVIDIA Triton.")
+@click.option("--model", type=click.Path(path_type=Path), help="With --triton: take this bundle, export nothing new.")
+@click.option("--triton-accelerator", type=click.Choice(("tensorrt", "none")), default="tensorrt", show_default=True)
+@click.option(
+    "--triton-batch", type=click.IntRange(min=1), default=8, show_default=True, help="Largest dynamic batch; 1: none."
+)
+def command(
+    triton: Path | None, model: Path | None, triton_accelerator: str, triton_batch: int, **options: Any
+) -> None:
     """Export a checkpoint as a bundle: text and vision engines as ONNX, checked against PyTorch.
 
     Every reduced precision is compared with FP32; the export fails when the comparison does.
-    """
-    from humar_edge.cli.progress import progress_bar
-    from humar_edge.errors import MissingExtraError
 
+    \b
+    humar-edge export --combo edge-lite --checkpoint runs/last --output bundle --triton repository
+    humar-edge export --model bundle --triton repository
+    """
+    from humar_edge.bundle import Bundle
+    from humar_edge.cli.progress import progress_bar
+    from humar_edge.errors import ConfigError, MissingExtraError
+
+    if model is not None:
+        if triton is None or options["combo"] or options["output"]:
+            raise ConfigError("--model goes with --triton DIR alone; a bundle is made with --combo and --output")
+        _write_triton(Bundle.load(model), triton, triton_accelerator, triton_batch)
+        return
+    for name in ("combo", "output"):
+        if options[name] is None:
+            raise ConfigError(f"export needs --combo and --output, or --model and --triton; --{name} is missing")
     try:
         from humar_edge.export.session import export
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "export") from error
-    export(say=click.echo, bar=progress_bar, **options)
+    bundle = export(say=click.echo, bar=progress_bar, **options)
+    if triton is not None:
+        _write_triton(bundle, triton, triton_accelerator, triton_batch)
+
+
+def _write_triton(bundle: Any, folder: Path, accelerator: str, max_batch: int) -> None:
+    from humar_edge.errors import MissingExtraError
+
+    try:
+        from humar_edge.export.triton import write_repository
+
+        written = write_repository(folder, bundle, accelerator=accelerator, max_batch=max_batch)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "export") from error
+    click.echo(f"wrote {written.path}: {', '.join(written.models)}")
+    if written.unbatched and max_batch > 1:
+        click.echo(f"one request at a time, their graphs take no batches: {', '.join(written.unbatched)}")
+    click.echo(f"next: tritonserver --model-repository={written.path}")
