@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -167,6 +166,11 @@ def read_optimizer(path: Path) -> dict[str, Any]:
     """Optimizer state of a checkpoint folder; tensors and plain values only, no code is run."""
     try:
         state: dict[str, Any] = torch.load(locate(path) / OPTIMIZER, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path / OPTIMIZER} cannot be read: {error}") from error
+    except Exception as error:  # on damaged files the unpickler raises whatever it stumbles over
+        # not the error's own text: PyTorch's takes many lines and advises to let the file run code
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise CheckpointError(
+            f"{path / OPTIMIZER} cannot be read ({reason}): it is damaged, or holds more than tensors; "
+            "continue an earlier checkpoint, or take the weights alone with --init"
+        ) from error
     return state
