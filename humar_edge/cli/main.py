@@ -13,6 +13,7 @@ from humar_edge.errors import HumarError
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Find the person a prompt means in pictures, videos or a camera."),
     "serve": ("serve", "Live view with a prompt field in the browser."),
+    "batch": ("batch", "Process a folder tree of videos and pictures on several workers."),
     "list": ("list_", "The combinations and their components."),
     "info": ("info", "Layers, inputs and outputs, and memory of one combination or bundle."),
     "doctor": ("doctor", "What this machine has, and what to do about what is missing."),
