@@ -29,7 +29,9 @@ class Selection(NamedTuple):
 class SelectionHead(nn.Module):
     """Scores, boxes and embeddings of all cells of a prompt-conditioned map."""
 
-    SIDE_SCALE = 0.25  # softplus(0) * 0.25 = 0.17: an untrained side is about a sixth of the canvas
+    SIDE_CELLS = 8.0
+    """Sides are regressed in units of so many cells, so that a person of the same pixels gets the same sides at any
+    input size; an untrained side is softplus(0) * 8 = 5.5 cells."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -63,8 +65,10 @@ class SelectionHead(nn.Module):
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), prompt.sentence], 1)
         score = self.score(x).flatten(1) + self.similarity(x, prompt)
         logits = torch.cat([score, self.nobody(pooled)], 1).float()
-        sides = F.softplus(self.sides(x).float()) * self.SIDE_SCALE
-        centres = cell_centres(x.shape[-2], x.shape[-1], x.device)
+        height, width = x.shape[-2:]
+        unit = torch.tensor([self.SIDE_CELLS / width, self.SIDE_CELLS / height] * 2, device=x.device)
+        sides = F.softplus(self.sides(x).float()) * unit[:, None, None]
+        centres = cell_centres(height, width, x.device)
         boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)
         return Selection(logits, boxes.flatten(2).transpose(1, 2), self.embed(x).flatten(2).transpose(1, 2))
 
