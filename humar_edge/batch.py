@@ -14,6 +14,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Worker:
             with open_source(self._job.root / name) as source, JsonlSink(part, masks=self._job.masks) as sink:
                 for result in Pipeline(source, self._predictor, self._prompts, smooth=self._job.smooth):
                     frame = replace(result.frame, name=name)
-                    sink.write(frame, result.persons, lambda frame=frame: frame.image)
+                    sink.write(frame, result.persons, partial(getattr, frame, "image"))
             os.replace(part, target)
         except OSError as error:
             raise SinkError(f"cannot write {target}: {error.strerror or error}") from error
@@ -241,6 +242,8 @@ def _claim(job: Job) -> None:
 def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> Iterator[dict[str, Any]]:
     # Asked before the import: Ray reports its use over the network unless told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its native part prints notes about itself as errors; real ones come as exceptions.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
