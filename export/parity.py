@@ -22,11 +22,15 @@ TOLERANCES: dict[str, float] = {
     "sentence": 1e-3,
     **dict.fromkeys(("p2", "p3", "p4", "p5"), 2e-3),
     "score": 1e-4,
-    "box": 1e-4,
-    "keypoints": 1e-4,
+    "box": 1e-3,
+    "keypoints": 1e-3,
     "mask": 2e-3,
 }
-"""Largest allowed difference of an FP32 graph to PyTorch: 1e-4 of the canvas is a thirtieth of a pixel at 384."""
+"""Largest allowed difference of an FP32 graph to PyTorch for values around one: 1e-3 of the canvas is a third of a pixel
+at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that."""
+
+RELATIVE = 1e-4
+"""Allowed beside it, as a share of the largest value: float32 rounding grows with the values (mask logits reach 100)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Difference:
     @property
     def passed(self) -> bool:
         """Whether it is finite and within the tolerance."""
-        return bool(np.isfinite(self.maximum)) and (self.tolerance is None or self.maximum <= self.tolerance)
+        if self.tolerance is None:
+            return bool(np.isfinite(self.maximum))
+        return bool(self.maximum <= self.tolerance + RELATIVE * self.scale)
 
     def __str__(self) -> str:
         """One line for people."""
