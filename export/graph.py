@@ -17,8 +17,11 @@ LEVELS = 127
 
 
 def path_of(node: onnx.NodeProto) -> str:
-    """Where in the network a node comes from: `transformer/fusion/mix5/query/Conv`."""
-    return node.name.removeprefix(PREFIX)
+    """Where in the network a node comes from: `transformer/fusion/mix5/query/Conv`.
+
+    The positional graph enters the network by a method, and its names lack the prefix.
+    """
+    return node.name.removeprefix(PREFIX).removeprefix("/")
 
 
 def initialisers(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
