@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 METRIC_HEADINGS = ("metric", "A", "B", "drop", "95%", "")
-OUTPUT_HEADINGS = ("output", "max", "mean", "p99", "largest value", "passes at", "unit")
+OUTPUT_HEADINGS = ("output", "max", "mean", "p99", "values to", "passes at", "unit")
 LATENCY_HEADINGS = ("inference ms", "p50", "p90", "mean")
 
 
@@ -49,7 +49,7 @@ def fact_lines(document: Mapping[str, Any]) -> list[str]:
             f"same person in {document['same_person']:.1%} of the pictures that hold one (boxes overlap by half)"
         )
     if document["latency_ms"]:
-        lines.append(f"B takes 1/{document['latency_ms']['speedup']:.2f} of A's time (median entry by entry)")
+        lines.append(f"B is {document['latency_ms']['speedup']:.2f}x as fast as A (median entry by entry)")
     lines += [f"skipped: {count} {reason}" for reason, count in document["skipped"].items()]
     return lines
 

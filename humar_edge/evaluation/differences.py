@@ -10,12 +10,12 @@ import numpy as np
 
 OUTPUTS: dict[str, str] = {
     "score": "probability",
-    "box": "share of the canvas",
-    "keypoints": "share of the canvas",
+    "box": "canvas",
+    "keypoints": "canvas",
     "visibility": "probability",
     "mask": "logits",
 }
-"""What is compared, and its unit. `visibility` is the third column of the engines' `keypoints`."""
+"""What is compared, and its unit (canvas: its sides are 1). `visibility` is the third column of the engines' `keypoints`."""
 
 SAMPLED = 4096
 """Values per picture that the 99th percentile looks at; maximum and mean look at all."""
