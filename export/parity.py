@@ -26,11 +26,11 @@ TOLERANCES: dict[str, float] = {
     "keypoints": 1e-3,
     "mask": 2e-3,
 }
-"""Largest allowed difference of an FP32 graph to PyTorch for values around one: 1e-3 of the canvas is a third of a pixel
-at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that."""
+"""Largest allowed difference of an FP32 graph to PyTorch for values around one; 1e-3 of the canvas is a third of a
+pixel at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that."""
 
 RELATIVE = 1e-4
-"""Allowed beside it, as a share of the largest value: float32 rounding grows with the values (mask logits reach 100)."""
+"""Allowed beside it, as a share of the largest value: rounding grows with the values (mask logits reach 100)."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ SKIPPED = [
     "fuse_matmul_add_bias_into_gemm",
     "fuse_matmul_add_bias_into_gemm_batched",
     "fuse_qkv",
+    # It makes com.microsoft::Attention, which only onnxruntime has.
+    "fuse_attention",
     # The choice is the user's (--deform-attn).
     "rewrite_gridsample_to_gather",
 ]

@@ -15,7 +15,7 @@ OUTPUTS: dict[str, str] = {
     "visibility": "probability",
     "mask": "logits",
 }
-"""What is compared, and its unit (canvas: its sides are 1). `visibility` is the third column of the engines' `keypoints`."""
+"""What is compared, and its unit (canvas: its sides are 1). `visibility` is the third column of `keypoints`."""
 
 SAMPLED = 4096
 """Values per picture that the 99th percentile looks at; maximum and mean look at all."""

@@ -61,7 +61,6 @@ def test_graphs_are_static_and_of_opset_17(family: str, exported: Exported) -> N
         assert all(side.dim_value > 0 for side in sides)
 
 
-@pytest.mark.xfail(reason="onnxsim's pass fuse_attention turns attention of SegFormer into com.microsoft::Attention")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_graphs_hold_standard_operators_only(family: str, exported: Exported) -> None:
     for _, model in exported[family]:
