@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -23,12 +22,8 @@ CANDIDATES = 4
 SHADES = (60, 100, 140)
 """Mean grey values that separate dark, dim, normal and bright pictures."""
 
-
-class TextFeatures(Protocol):
-    """What turns a caption into the inputs of a vision engine."""
-
-    def __call__(self, caption: str) -> Mapping[str, np.ndarray]:
-        """`text_tokens`, `text_mask`, `sentence` of a caption."""
+TextFeatures = Callable[[str], Mapping[str, np.ndarray]]
+"""What turns a caption into the inputs of a vision engine: `text_tokens`, `text_mask`, `sentence`."""
 
 
 def calibration_entries(folder: Path, count: int, seed: int = 0) -> list[Entry]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from humar_edge.calibration.blocks import blocks_of
 from humar_edge.calibration.images import feeds
-from humar_edge.calibration.sensitivity import Damage, measure_sensitivity, ranked
+from humar_edge.calibration.sensitivity import LEAST_GAIN, Damage, measure_sensitivity, ranked
 from humar_edge.calibration.workbench import Measured, Workbench
 from humar_edge.data.refhuman import Entry
 from humar_edge.errors import ExportError
@@ -31,6 +31,9 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 NAME = "auto"
 METHOD = "percentile"
 """How INT8 ranges follow from what was seen, unless somebody says otherwise (as in `humar-edge export`)."""
+
+CLOCK_NOISE = 0.01
+"""Share of a time within which two times count as equal."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Found:
     """What the search found.
 
     Attributes:
-        plan: The plan; FP32 (or FP16) throughout when no block can be quantised within the limit.
+        plan: The plan; FP32 (or FP16) throughout when INT8 is out of the limit, or saves no time.
         measured: Its figures; None when nothing is quantised.
         damages: Sensitivity of every block, most expensive first.
         trials: Every plan that was tried.
@@ -118,8 +121,13 @@ def greedy(
     rest: str = "fp32",
     say: Say = lambda line: None,
 ) -> tuple[Plan, Measured | None, list[Trial]]:
-    """Start with everything in INT8; move the blocks that cost most per millisecond to float until the metrics pass;
-    then move back every one of them, largest gain first, that turns out not to be needed in float.
+    """Start with everything in INT8, then
+
+    1. move the blocks that cost most per millisecond to float until the metrics pass;
+    2. move back every one of them, largest gain first, that turns out not to be needed in float;
+    3. move blocks that INT8 alone slows down to float, slowest first, as long as the whole gets faster.
+
+    A plan that is no faster than float in the end is given up for float.
 
     Args:
         damages: Sensitivity of every block.
@@ -129,7 +137,7 @@ def greedy(
         say: Prints a line per trial.
 
     Returns:
-        The plan, its figures (None: nothing could be quantised) and all trials.
+        The plan, its figures (None: INT8 is out of the limit, or saves no time) and all trials.
     """
     order = ranked(damages)
     trials: list[Trial] = []
@@ -157,6 +165,19 @@ def greedy(
         trial = attempt(f"{damage.block} back to INT8", [*best.int8, damage.block])
         if trial.passed and trial.measured.milliseconds <= best.measured.milliseconds:
             best = trial
+    slow = [damage for damage in damages if damage.block in best.int8 and damage.measured.gain < -LEAST_GAIN]
+    for damage in sorted(slow, key=lambda item: item.measured.gain):
+        rest_of = [block for block in best.int8 if block != damage.block]
+        trial = attempt(f"{damage.block} to float", rest_of) if rest_of else best
+        if not trial.passed or not _faster(trial.measured.milliseconds, best.measured.milliseconds):
+            break
+        best = trial
+    if not _faster(best.measured.milliseconds, best.measured.reference_milliseconds):
+        say(
+            f"INT8 saves no time here ({best.measured.milliseconds:.1f} ms, "
+            f"FP32 {best.measured.reference_milliseconds:.1f})"
+        )
+        return Plan({}, rest, NAME), None, trials
     return _plan(damages, set(best.int8), rest), best.measured, trials
 
 
@@ -254,6 +275,10 @@ def search_plan(
 def _plan(damages: Sequence[Damage], int8: set[str], rest: str) -> Plan:
     # Blocks in float are written out as well, so that people see what they can change.
     return Plan({damage.block: "int8" if damage.block in int8 else rest for damage in damages}, rest, NAME)
+
+
+def _faster(milliseconds: float, than: float) -> bool:
+    return milliseconds < than * (1 - CLOCK_NOISE)
 
 
 def _half_backend() -> str | None:

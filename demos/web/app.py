@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from aiohttp import http_exceptions, web
 
@@ -253,7 +253,7 @@ async def _json(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _is_share(value: object) -> bool:
+def _is_share(value: object) -> TypeGuard[float]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and math.isfinite(value) and 0 <= value <= 1  # type: ignore[arg-type, operator]
 

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
@@ -74,7 +75,7 @@ class Guard:
         # Without a token, a foreign name in the Host header means that a web site had its own name point here.
         self._names = _LOCAL_NAMES | {host.lower()} if is_loopback(host) else None
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Any:
         """For `web.Application(middlewares=...)`."""
 
         @web.middleware

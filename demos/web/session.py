@@ -256,7 +256,7 @@ class Session:
             prompts = [_prompt_state(entry, persons.get(entry.prompt.text)) for entry in self._entries]
             choices = [{"id": c.id, "label": c.label, "kind": c.kind} for c in self._choices.values()]
             statistics = self._pipeline.statistics if self._pipeline is not None else None
-            state = {
+            state: dict[str, Any] = {
                 "prompts": prompts,
                 "selected": self._selected,
                 "sources": choices,

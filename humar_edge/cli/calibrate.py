@@ -156,12 +156,12 @@ def _sensitivity(options: dict[str, Any]) -> None:
     if options["as_json"]:
         click.echo(json.dumps(document))
         return
-    from rich.console import Console
+    from humar_edge.evaluation.compare_tables import wide_console
 
-    Console().print(sensitivity_table(found.damages))
+    wide_console().print(sensitivity_table(found.damages))
     kept = [block for block, precision in found.plan.blocks.items() if precision == "int8"]
     if found.measured is None:
-        click.echo(f"no block can run in INT8 within {found.max_drop:g}; the plan is {options['rest']}")
+        click.echo(f"INT8 saves no time within a loss of {found.max_drop:g}; the plan is {options['rest']} throughout")
     else:
         times = f"{found.measured.milliseconds:.1f} ms instead of {found.measured.reference_milliseconds:.1f}"
         click.echo(f"plan: {len(kept)} of {len(found.damages)} blocks in INT8, {times}")

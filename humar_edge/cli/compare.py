@@ -45,13 +45,11 @@ def command(
     \b
     humar-edge compare bundle-fp32 bundle-int8 --data street --report parity
     """
-    from rich.console import Console
-
     from humar_edge.cli.progress import progress_bar
     from humar_edge.data.refhuman import RefHumanIndex
     from humar_edge.evaluation.compare import backend_of, compare_predictors, fitting_backend
     from humar_edge.evaluation.compare_report import write_comparison
-    from humar_edge.evaluation.compare_tables import comparison_tables, fact_lines, verdict
+    from humar_edge.evaluation.compare_tables import comparison_tables, fact_lines, verdict, wide_console
     from humar_edge.evaluation.predictors import open_predictor
     from humar_edge.evaluation.report import write_json
     from humar_edge.evaluation.run import choose_entries
@@ -82,7 +80,7 @@ def command(
         "threads": threads,
     }
     document = found.document(setup)
-    console = Console()
+    console = wide_console()
     for table in comparison_tables(document):
         console.print(table)
     for line in fact_lines(document):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 METRIC_HEADINGS = ("metric", "A", "B", "drop", "95%", "")
 OUTPUT_HEADINGS = ("output", "max", "mean", "p99", "values to", "passes at", "unit")
 LATENCY_HEADINGS = ("inference ms", "p50", "p90", "mean")
+
+WIDTH = 140
+"""Columns of text where there is no terminal."""
 
 
 def metric_rows(document: Mapping[str, Any]) -> list[list[str]]:
@@ -74,6 +79,11 @@ def comparison_tables(document: Mapping[str, Any]) -> list[Table]:
         table(OUTPUT_HEADINGS, output_rows(document), "|A - B| of the outputs"),
         table(LATENCY_HEADINGS, latency_rows(document)),
     ]
+
+
+def wide_console() -> Console:
+    """A console that cuts no figures off where the output goes to a file."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:

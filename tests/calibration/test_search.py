@@ -75,6 +75,20 @@ def test_a_limit_that_nothing_meets_gives_a_plan_without_int8():
     assert found is None and plan == Plan({}, "fp16", "auto")
 
 
+def test_blocks_that_int8_slows_down_go_to_float():
+    damages, measure = network_of({"a": (0.001, 5), "slow": (0.0, -2.0), "slower": (0.0, -3.0)})
+    plan, found, trials = greedy(damages, measure)
+    assert int8(plan) == {"a"} and [len(trial.int8) for trial in trials] == [3, 2, 1]
+    assert found is not None and found.milliseconds == 15
+
+
+def test_int8_that_saves_no_time_is_given_up():
+    damages, measure = network_of({"a": (0.001, -1), "b": (0.0, -2.0)})
+    said: list[str] = []
+    plan, found, _ = greedy(damages, measure, say=said.append)
+    assert found is None and plan == Plan({}, "fp32", "auto") and "saves no time" in said[-1]
+
+
 def test_not_a_number_never_passes():
     assert not measured(-1.0, 1.0, not_finite=1).passes(100)
     # A drop of exactly the limit does.
@@ -101,14 +115,16 @@ def test_a_real_network(checkpoint, data, tmp_path):
     options = ("--backend", "onnxruntime", "--threads", 1, "--calibration-images", 8, "--calibration-cache", cache)
     result = run(*common, *options, "--max-drop", 1, "--output", plan_file)
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "one block in INT8" in result.output and "next: humar-edge export" in result.output
+    assert "one block in INT8" in result.output and "next: humar-edge" in result.output
     plan = plan_of(str(plan_file))
-    assert plan.name == "auto" and set(plan.blocks.values()) == {"int8"}
-    assert set(plan.blocks) == {"backbone", "neck", "transformer/fusion", "transformer/instance"}
+    assert plan.name == "auto" and plan.default == "fp32"
     evidence = json.loads(plan_file.read_text())["measured"]
-    assert evidence["prompts"] == 6 and evidence["backend"] == "onnxruntime" and evidence["plan"]["ms"] > 0
+    assert evidence["prompts"] == 6 and evidence["backend"] == "onnxruntime"
+    # Whether INT8 is faster depends on the machine; what it says must fit what it does.
+    assert ("plan" in evidence) == plan.uses("int8") and evidence["trials"][0]["int8"] == 4
     rows = {row["block"]: row for row in evidence["sensitivity"]}
-    assert set(rows) == set(plan.blocks) and all(row["nodes"] > 0 for row in rows.values())
+    assert set(rows) == {"backbone", "neck", "transformer/fusion", "transformer/instance"}
+    assert all(row["nodes"] > 0 for row in rows.values())
     assert all(row["outputs"]["mask"]["max"] > 0 for row in rows.values())
     assert (cache / "calibration-vision.json").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "plan.json"]
