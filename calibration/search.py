@@ -173,10 +173,8 @@ def greedy(
             break
         best = trial
     if not _faster(best.measured.milliseconds, best.measured.reference_milliseconds):
-        say(
-            f"INT8 saves no time here ({best.measured.milliseconds:.1f} ms, "
-            f"FP32 {best.measured.reference_milliseconds:.1f})"
-        )
+        times = best.measured
+        say(f"INT8 saves no time here: {times.milliseconds:.1f} ms, FP32 {times.reference_milliseconds:.1f} ms")
         return Plan({}, rest, NAME), None, trials
     return _plan(damages, set(best.int8), rest), best.measured, trials
 
