@@ -75,8 +75,8 @@ def in_fp32(node: onnx.NodeProto) -> bool:
 def to_fp16(model: onnx.ModelProto, keep: Callable[[onnx.NodeProto], bool] = in_fp32) -> onnx.ModelProto:
     """Rewrite an FP32 model; inputs and outputs keep their types.
 
-    Nodes that read a constant which FP16 cannot hold (above 65,504, or so small that it would become zero), and nodes
-    between Q and DQ, stay FP32 as well.
+    Nodes that read a constant which FP16 cannot hold (above 65,504, or so small that it would become zero), nodes
+    between Q and DQ, and nodes with a tensor whose type is unknown stay FP32 as well.
 
     Args:
         model: FP32, possibly with Q/DQ nodes.
@@ -125,6 +125,9 @@ class _Rewriter:
 
     def stays(self, node: onnx.NodeProto) -> bool:
         if self.keep(node) or any(name in self.dequantised for name in node.input):
+            return True
+        # An operator without shape inference hides the types of all that follows. Left alone, that stays consistent.
+        if any(name and name not in self.types for name in (*node.input, *node.output)):
             return True
         fixed = FIXED.get(node.op_type, ())
         return any(

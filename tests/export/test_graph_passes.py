@@ -22,7 +22,7 @@ from humar_edge.export.weights import compress_weights, halve_maps  # noqa: E402
 INT8 = Plan({"backbone": "int8"}, name="int8")
 
 
-def model(nodes, constants, inputs, outputs, opset=17):
+def model(nodes, constants, inputs, outputs, opset=17, domains=()):
     graph = helper.make_graph(
         nodes,
         "test",
@@ -30,7 +30,8 @@ def model(nodes, constants, inputs, outputs, opset=17):
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    made = helper.make_model(graph, opset_imports=imports, ir_version=8)
     return onnx.shape_inference.infer_shapes(made)
 
 
@@ -149,6 +150,31 @@ def test_fp16_leaves_the_scales_of_a_resize_alone():
     onnx.checker.check_model(half, full_check=True)
     assert [item.data_type for item in half.graph.initializer] == [TensorProto.FLOAT]
     assert [node.op_type for node in half.graph.node] == ["Cast", "Resize", "Cast"]
+
+
+def test_fp16_is_consistent_around_operators_of_unknown_type():
+    """onnxruntime's own fused operators have no shape inference in onnx: half and float must not meet behind them."""
+    rng = np.random.default_rng(0)
+    constants = {name: rng.normal(size=(8, 8)).astype(np.float32) for name in ("w1", "w2", "w3")}
+    path = "/network/backbone/block/attention"
+    found = model(
+        [
+            helper.make_node("MatMul", ["x", "w1"], ["a"], f"{path}/query/MatMul"),
+            helper.make_node("Gelu", ["a"], ["b"], f"{path}/Gelu", domain="com.microsoft"),
+            helper.make_node("MatMul", ["b", "w2"], ["c"], f"{path}/dense/MatMul"),
+            helper.make_node("MatMul", ["a", "w3"], ["d"], f"{path}/value/MatMul"),
+            helper.make_node("Add", ["c", "d"], ["y"], f"{path}/Add"),
+        ],
+        constants,
+        {"x": (TensorProto.FLOAT, [1, 8])},
+        ["y"],
+        domains=["com.microsoft"],
+    )
+    half = to_fp16(found)
+    types = {item.name: item.data_type for item in half.graph.initializer}
+    assert sorted(types.values()) == [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.FLOAT16]
+    inputs = {"x": rng.normal(size=(1, 8)).astype(np.float32)}
+    np.testing.assert_allclose(onnx_run(half)(inputs)["y"], onnx_run(found)(inputs)["y"], atol=0.1)
 
 
 def test_int8_and_fp16_in_one_plan():
