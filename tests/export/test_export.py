@@ -81,16 +81,52 @@ def test_graph_is_folded_named_and_follows_the_contract(exported, source):
     assert reader.op_type == "Cast"
 
 
-def test_a_wrong_graph_is_noticed(exported):
+def swap_colours(model):
+    rewrite(model, model.graph.node[stem(model)].input[1], lambda weight: weight[:, ::-1])
+
+
+def shift(model):
+    pads = next(item for item in model.graph.node[stem(model)].attribute if item.name == "pads")
+    pads.ints[:] = [0, 0, 1, 1]
+
+
+def round_weights(model):
+    for item in list(model.graph.initializer):
+        if item.data_type == onnx.TensorProto.FLOAT:
+            rewrite(model, item.name, lambda weight: weight.astype(np.float16).astype(np.float32))
+
+
+def triple_weight(model):
+    weights = [item for item in model.graph.initializer if len(item.dims) == 4 and "Conv" in item.name]
+    rewrite(model, max(weights, key=lambda item: item.ByteSize()).name, lambda weight: weight * 3)
+
+
+def stem(model):
+    return next(index for index, node in enumerate(model.graph.node) if node.op_type == "Conv")
+
+
+def rewrite(model, name, change):
+    tensor = next(item for item in model.graph.initializer if item.name == name)
+    values = np.ascontiguousarray(change(onnx.numpy_helper.to_array(tensor)))
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+
+
+@pytest.mark.parametrize("damage", [swap_colours, shift, round_weights, triple_weight])
+def test_a_wrong_graph_is_noticed(exported, damage):
     engine, model = exported
     assert all(difference.passed for difference in check_export(engine, model))
     broken = onnx.ModelProto()
     broken.CopyFrom(model)
-    weights = [item for item in broken.graph.initializer if len(item.dims) == 4 and "Conv" in item.name]
-    weight = max(weights, key=lambda item: item.ByteSize())
-    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 3, weight.name))
+    damage(broken)
     with pytest.raises(ExportError, match="does not agree"):
         check_export(engine, broken)
+
+
+def test_tolerance_grows_with_the_values():
+    assert Difference("mask", 8e-3, 1e-4, 120.0, 2e-3).passed
+    assert not Difference("mask", 8e-3, 1e-4, 1.0, 2e-3).passed
+    assert "tolerance 1.4e-02" in str(Difference("mask", 8e-3, 1e-4, 120.0, 2e-3))
+    assert Difference("mask", 8e-3, 1e-4, 120.0, 2e-3).to_dict()["tolerance"] == 0.014
 
 
 def test_not_a_number_never_passes():
