@@ -242,6 +242,9 @@ def search(
                 on_step=step,
             )
         with bench:
+            present = sum(not entry.absent for entry in bench.entries)
+            if max_drop * present < 1:
+                say(f"warning: one of {present} prompts is worth {1 / present:.3f}, more than the limit; take more")
             say(f"FP32 on {len(bench.entries)} prompts: {_figures(bench.reference)}")
             with bar("one block at a time in INT8", len(blocks)) as step:
                 damages = measure_sensitivity(bench, blocks, ranges, step)

@@ -17,7 +17,7 @@ SENSITIVITY_ONLY = ("calibration", "calibration_cache", "combo", "backend", "thr
 
 
 @click.command("calibrate")
-@click.option("--presence", "mode", flag_value="presence", default=True, help="Fit the presence score. [default]")
+@click.option("--presence", "mode", flag_value="presence", help="Fit the presence score. [default]")
 @click.option("--sensitivity", "mode", flag_value="sensitivity", help="Measure INT8 by block; search a precision plan.")
 @click.option("--checkpoint", required=True, type=click.Path(path_type=Path), help="Folder of humar-edge train.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="RefHuman-format data to measure on.")
@@ -49,7 +49,7 @@ SENSITIVITY_ONLY = ("calibration", "calibration_cache", "combo", "backend", "thr
 @click.option("--backend", type=click.Choice(BACKENDS), help="Sensitivity: backend. [default: the best]")
 @click.option("--threads", type=click.IntRange(min=1), help="Sensitivity: CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(mode: str, **options: Any) -> None:
+def command(mode: str | None, **options: Any) -> None:
     """Fit the presence score of a checkpoint, or measure what INT8 costs in each of its blocks.
 
     The presence score (Platt scaling) and its threshold are fitted on held-out prompts of present and absent people.
@@ -66,7 +66,7 @@ def command(mode: str, **options: Any) -> None:
     if options["imgsz"] is not None and (options["imgsz"] <= 0 or options["imgsz"] % 32):
         raise ConfigError(f"--imgsz {options['imgsz']} is not divisible by 32")
     try:
-        {"presence": _presence, "sensitivity": _sensitivity}[mode](options)
+        {"presence": _presence, "sensitivity": _sensitivity}[mode or "presence"](options)
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "train" if mode == "presence" else "export") from error
 

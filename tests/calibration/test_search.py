@@ -139,6 +139,7 @@ def test_a_killed_search_leaves_no_plan(checkpoint, data, tmp_path, monkeypatch)
     plan = tmp_path / "plan.json"
     result = run(*common, "--calibration-images", 8, "--backend", "onnxruntime", "--output", plan)
     assert result.exit_code != 0 and not list(tmp_path.iterdir())
+    assert "prompts is worth" in result.output
 
 
 def test_bad_input(checkpoint, data, tmp_path):
