@@ -27,8 +27,8 @@ TOLERANCES: dict[str, float] = {
     "mask": 2e-3,
 }
 """Largest allowed difference of an FP32 graph to PyTorch for values around one; 1e-3 of the canvas is a third of a
-pixel at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that; weights rounded to
-half, swapped colours or a shifted convolution exceed it."""
+pixel at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that; weights
+rounded to half, swapped colours or a shifted convolution exceed it."""
 
 RELATIVE = 1e-4
 """Allowed beside it, as a share of the largest value: rounding grows with the values (mask logits reach 100)."""
