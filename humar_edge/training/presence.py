@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex
-from humar_edge.errors import ConfigError, DataError
+from humar_edge.data.refhuman import Entry
+from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import TorchPredictor
 from humar_edge.evaluation.presence import best_f1
-from humar_edge.evaluation.run import choose_entries, evaluate
+from humar_edge.evaluation.run import evaluate
 from humar_edge.models.network import HumarNet
 
 
@@ -91,32 +90,3 @@ def calibrate(
     best = best_f1(1 / (1 + np.exp(-(a * logits + b))), present)
     # rounded down, so that the person whose score it is still counts as found
     return PresenceFit(a, b, math.floor(best["threshold"] * 1000) / 1000, best["f1"])
-
-
-def recalibrate(
-    checkpoint: Path, data: Path, output: Path, *, split: str = "val", side: int | None = None, limit: int = 500
-) -> PresenceFit:
-    """Calibrate a light checkpoint at the input size it will be used at, and write the result as another checkpoint.
-
-    Args:
-        checkpoint: Folder of a training run.
-        data: RefHuman-format data that was not trained on.
-        output: Checkpoint folder to write: averaged weights, no optimizer.
-        split: Split of the data.
-        side: Side of the square input; None keeps the trained size.
-        limit: Prompts to use.
-    """
-    from humar_edge.training import checkpoint as storage
-    from humar_edge.training.build import load_network
-
-    network, state = load_network(checkpoint)
-    if not isinstance(network, HumarNet):
-        raise ConfigError(f"{checkpoint}: only light networks have a presence score to calibrate")
-    size = (side, side) if side else (int(state["input_size"][0]), int(state["input_size"][1]))
-    entries = choose_entries(RefHumanIndex.load(data, split).entries, "text", limit)
-    fit = calibrate(network, size, entries, int(state.get("token_length", 32)))
-    weights = {key: value for key, value in network.state_dict().items() if not key.startswith("text_encoder.")}
-    network.text_encoder = None
-    found = {"input_size": list(size), "thresholds": {"score": fit.threshold}}
-    storage.save(output, network, weights, None, state | found)
-    return fit
