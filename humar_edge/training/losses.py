@@ -91,9 +91,9 @@ def draw_cells(target: Tensor, uniform: Tensor) -> Tensor:
     """
     strata = torch.arange(uniform.shape[1], device=uniform.device)
     share = target.cumsum(1)
-    return torch.searchsorted(share, (strata + uniform) / uniform.shape[1] * share[:, -1:]).clamp(
-        max=target.shape[1] - 1
-    )
+    drawn = torch.searchsorted(share, (strata + uniform) / uniform.shape[1] * share[:, -1:], right=True)
+    # rounding may reach the whole sum; the first cell that reaches it is the last one with a probability
+    return torch.minimum(drawn, torch.searchsorted(share, share[:, -1:]))
 
 
 def selection_loss(selection: Selection, target: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:

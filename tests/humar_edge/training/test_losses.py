@@ -134,6 +134,15 @@ def test_cells_are_drawn_as_often_as_their_probability_says() -> None:
     assert set(extreme.tolist()) <= {1, 2, 3}
 
 
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24])
+def test_cells_without_probability_are_never_drawn(uniform: float) -> None:
+    target = torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
+    for count in (1, 4, 64):
+        cells = draw_cells(target, torch.full((2, count), uniform))
+        assert (target.gather(1, cells) > 0).all() and cells.shape == (2, count)
+    assert draw_cells(torch.zeros(1, 6), torch.full((1, 4), uniform)).tolist() == [[0, 0, 0, 0]]
+
+
 def test_jitter_is_small_centred_and_repeatable() -> None:
     uniform = torch.rand(4000, 4, generator=torch.Generator().manual_seed(0))
     moved = jittered(BOX.expand(4000, 4), uniform) - BOX
