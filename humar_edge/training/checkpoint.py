@@ -17,6 +17,8 @@ from humar_edge.errors import CheckpointError
 
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = "state.json", "model.safetensors", "ema.safetensors", "optimizer.pt"
 STEP_PREFIX = "step-"
+FORMAT = 2
+"""What weights of a light network mean: 1 (not written down) regressed box sides in shares of the canvas, 2 in cells."""
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
@@ -60,7 +62,8 @@ def save(
     _write(building, AVERAGE, average)
     if optimizer is not None:
         torch.save(optimizer.state_dict(), building / OPTIMIZER)
-    (building / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    document = {"format": FORMAT} | state
+    (building / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for file in (*building.iterdir(), building):
         _flush(file)
     # at every moment `path` or `old` is a complete checkpoint
@@ -131,13 +134,19 @@ def read_state(path: Path) -> dict[str, Any]:
     """State of a checkpoint folder; a kill between two renames leaves `<name>.old`, which then counts.
 
     Raises:
-        CheckpointError: There is no readable checkpoint.
+        CheckpointError: There is no readable checkpoint, or its weights mean something else than this version's.
     """
     folder = locate(path)
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        written = state.get("format")
+    except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder} holds no readable {STATE}: {error}") from error
+    if written != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {'1' if written is None else written}, this version reads {FORMAT}: "
+            + ("train it again, its boxes would have another scale" if written is None else "update humar-edge")
+        )
     return state
 
 
@@ -153,8 +162,9 @@ def read_weights(path: Path, name: str = AVERAGE) -> dict[str, Tensor]:
     """Weights of a checkpoint folder.
 
     Raises:
-        CheckpointError: The file is missing or damaged.
+        CheckpointError: The file is missing or damaged, or of another format.
     """
+    read_state(path)
     try:
         tensors: dict[str, Tensor] = load_file(locate(path) / name)
     except (OSError, SafetensorError) as error:

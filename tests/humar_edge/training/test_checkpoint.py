@@ -36,7 +36,7 @@ def saved(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(saved: Path) -> None:
     checkpoint.verify(saved)
     assert sorted(file.name for file in saved.iterdir()) == sorted(FILES)
-    assert checkpoint.read_state(saved) == {"step": 4, "combo": "edge-lite"}
+    assert checkpoint.read_state(saved) == {"format": checkpoint.FORMAT, "step": 4, "combo": "edge-lite"}
     weights, average = checkpoint.read_weights(saved, checkpoint.WEIGHTS), checkpoint.read_weights(saved)
     torch.testing.assert_close(average["weight"], weights["weight"] + 1)
     optimizer = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())
@@ -108,6 +108,22 @@ def test_whatever_an_optimizer_file_holds_is_refused_the_same_way(saved: Path) -
 def test_a_folder_without_checkpoint_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         checkpoint.read_state(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"step": 4}', "has format 1, this version reads 2: train it again"),
+        ('{"step": 4, "format": 3}', "has format 3, this version reads 2: update humar-edge"),
+        ("[]", "no readable state.json"),
+    ],
+)
+def test_weights_of_another_meaning_are_refused_in_one_line(saved: Path, content: str, message: str) -> None:
+    (saved / checkpoint.STATE).write_text(content)
+    for read in (checkpoint.read_state, checkpoint.read_weights, checkpoint.verify):
+        with pytest.raises(CheckpointError) as error:
+            read(saved)
+        assert message in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
 class Hostile:
