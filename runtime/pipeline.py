@@ -108,7 +108,7 @@ class Pipeline:
         self._spawn("infer", prepared, self._infer, results)
         try:
             for result in results:
-                self.statistics.dropped = self._source.dropped
+                self._count_losses()
                 self.statistics.add(result.frame, result.persons)
                 yield result
         finally:
@@ -190,6 +190,9 @@ class Pipeline:
             before = after
         return persons
 
+    def _count_losses(self) -> None:
+        self.statistics.dropped, self.statistics.reconnects = self._source.dropped, self._source.reconnects
+
     def _end(self) -> None:
         self._stopping.set()
         if self._permits is not None:
@@ -197,7 +200,7 @@ class Pipeline:
         for channel in self._channels:
             channel.cancel()
         self._source.close()
-        self.statistics.dropped = self._source.dropped
+        self._count_losses()
         for thread in self._threads:
             thread.join(timeout=5.0)
 

@@ -30,6 +30,7 @@ class RunStatistics:
         self._finished = 0.0
         self.frames = 0
         self.dropped = 0
+        self.reconnects = 0
 
     def start(self) -> None:
         """The clock of the end-to-end rate starts."""
@@ -56,10 +57,11 @@ class RunStatistics:
         return self.frames / seconds if seconds > 0 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: frames, dropped, fps, found share by prompt, latency percentiles in milliseconds by stage."""
+        """Plain data: counts, fps, found share by prompt, latency percentiles in milliseconds by stage."""
         return {
             "frames": self.frames,
             "dropped": self.dropped,
+            "reconnects": self.reconnects,
             "fps": round(self.fps, 2),
             "found": {text: round(self._found[text] / seen, 4) for text, seen in self._seen.items()},
             "latency_ms": {

@@ -178,6 +178,7 @@ class Session:
             for text, share in summary["found"].items():
                 yield f"{text}: found in {share:.0%} of the frames"
         drops = f", {summary['dropped']} dropped" if self._source.live else ""
+        drops += f", connected again {summary['reconnects']} times" if summary["reconnects"] else ""
         delay = summary["latency_ms"].get("delay", {}).get("p50", 0.0)
         age = f", {delay:.0f} ms behind the camera" if self._source.live else ""
         frames = "1 frame" if summary["frames"] == 1 else f"{summary['frames']} frames"

@@ -46,6 +46,7 @@ class Source(ABC):
         size: Width and height of the frames in pixels, None when unknown or varying.
         total: Number of frames that will come (an estimate for videos), None when unknown.
         dropped: Frames that arrived and were not delivered.
+        reconnects: How often a broken stream came back.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source(ABC):
     size: tuple[int, int] | None = None
     total: int | None = None
     dropped: int = 0
+    reconnects: int = 0
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -88,6 +90,11 @@ class Limited(Source):
     def dropped(self) -> int:  # type: ignore[override]
         """Frames the inner source dropped."""
         return self._inner.dropped
+
+    @property
+    def reconnects(self) -> int:  # type: ignore[override]
+        """How often the inner source came back."""
+        return self._inner.reconnects
 
     def frames(self) -> Iterator[Frame]:
         """Yield at most `count` frames."""

@@ -113,7 +113,7 @@ class LiveSource(Source):
             while not self._stop.is_set():
                 image = self._grabber.read() if self._grabber else None
                 if image is None:
-                    if self._stop.is_set() or self._finite or not self._reconnect():
+                    if self._stop.is_set() or self._finite or index == 0 or not self._reconnect():
                         break
                     continue
                 now = time.perf_counter()
