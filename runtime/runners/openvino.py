@@ -39,13 +39,15 @@ class OpenVINORunner(Runner):
             options["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
         try:
-            compiled = core.compile_model(core.read_model(str(onnx_path)), _DEVICE, options)
+            model = core.read_model(str(onnx_path))
+            compiled = core.compile_model(model, _DEVICE, options)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot run {onnx_path}: {_reason(error)}") from error
         self.name = "openvino"
         self.device = f"{_DEVICE} ({core.get_property(_DEVICE, 'FULL_DEVICE_NAME').strip()})"
-        self.input_specs = {port.get_any_name(): _spec(port) for port in compiled.inputs}
-        self.output_specs = {port.get_any_name(): _spec(port) for port in compiled.outputs}
+        # Optimisation leaves the order of the ports but adds names of inner tensors to them.
+        self.input_specs = _specs(model.inputs, compiled.inputs)
+        self.output_specs = _specs(model.outputs, compiled.outputs)
         self._request: Any = compiled.create_infer_request()
         self._lock = threading.Lock()
 
@@ -63,6 +65,10 @@ class OpenVINORunner(Runner):
         """Free the compiled engine."""
         with self._lock:
             self._request = None
+
+
+def _specs(named: Any, compiled: Any) -> dict[str, TensorSpec]:
+    return {name.get_any_name(): _spec(port) for name, port in zip(named, compiled, strict=True)}
 
 
 def _spec(port: Any) -> TensorSpec:

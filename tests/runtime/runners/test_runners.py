@@ -60,6 +60,28 @@ def test_backends_agree(bundle, inputs):
             np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_outputs_keep_their_names_when_the_node_before_is_merged(tmp_path, backend):
+    """OpenVINO drops a node without effect, and the port then bears the inner tensor's name as well."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["x"], ["/Gather_output_0"], "/Relu"),
+            helper.make_node("Reshape", ["/Gather_output_0", "shape"], ["score"], "/Reshape"),
+        ],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [1, 4])],
+    )
+    path = tmp_path / "merged.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    with runners.open_runner(path, backend) as runner:
+        assert list(runner.output_specs) == list(runner.infer({"x": np.ones((1, 4), np.float32)})) == ["score"]
+
+
 def test_outputs_belong_to_the_caller_and_inputs_are_not_changed(vision, inputs):
     before = {name: array.copy() for name, array in inputs.items()}
     first = vision.infer(inputs)
