@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -45,6 +47,9 @@ ADAPTERS = ("humar_edge.runtime.tensorrt.", "humar_edge.runtime.device.", "humar
 """Packages whose modules are imported only where TensorRT, CUDA or aiohttp are."""
 
 HEAVY = ("numpy", "cv2", "openvino", "tokenizers")
+
+ADAPTED = ("tensorrt", "cuda", "pycuda", "aiohttp")
+"""What the adapters may import besides."""
 
 
 def tracked() -> list[str]:
@@ -118,6 +123,37 @@ for name in {names!r}:
 """
     done = python(code)
     assert done.returncode == 0, done.stderr
+
+
+def imported_at_once(statements: list[ast.stmt]) -> Iterator[str]:
+    """Top-level packages that a module imports when it is imported itself."""
+    for statement in statements:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            yield str(statement.module).partition(".")[0]
+        elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for part in ("body", "orelse", "finalbody"):
+                yield from imported_at_once(getattr(statement, part, []))
+
+
+def test_the_base_install_imports_what_it_depends_on():
+    """Not what happens to be there because another package of a development set-up wants it."""
+    declared = {re.split(r"[<>=~!;\[ ]", text)[0] for text in configuration()["project"]["dependencies"]}
+    known = {*sys.stdlib_module_names, *FOLDERS, "cv2" if "opencv-python" in declared else "", *declared}
+    wrong = []
+    for name in tracked():
+        package = (installed_name(name) or "").removesuffix(".py").rpartition("/")[0].replace("/", ".")
+        if not name.endswith(".py") or not (
+            package == BASE[0] or f"{package}.".startswith(tuple(f"{b}." for b in BASE[1:]))
+        ):
+            continue
+        adapted = ADAPTED if f"{package}.".startswith(ADAPTERS) else ()
+        found = imported_at_once(ast.parse((ROOT / name).read_text("utf-8")).body)
+        wrong += [f"{name}: {other}" for other in found if other not in known and other not in adapted]
+    assert wrong == []
 
 
 def test_help_loads_nothing_heavy():

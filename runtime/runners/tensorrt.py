@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing_extensions import Self
 
 from humar_edge.errors import BackendError
 from humar_edge.runtime.device import DeviceProvider, open_device
@@ -23,6 +22,8 @@ from humar_edge.runtime.tensorrt.plugin import find_plugin, load_plugin
 from humar_edge.runtime.tensorrt.progress import Watcher
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from humar_edge.runtime.tensorrt.session import EngineMemory, EngineSession
 
 ENGINE_SUFFIXES = {".engine", ".plan"}
