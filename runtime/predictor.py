@@ -229,7 +229,8 @@ class Predictor:
                 path = self.bundle.positional_engine
                 if path is None:
                     raise BundleError(
-                        f"bundle '{self.bundle.manifest.name}' takes text prompts only; export it with --positional"
+                        f"bundle '{self.bundle.manifest.name}' takes text prompts only; export it with "
+                        "--prompts text,point"
                     )
                 self._positional = self._opener(path, self.backend, self._threads)
             return self._positional

@@ -190,7 +190,7 @@ class Session:
             entries = {entry.prompt.text: entry for entry in self._entries}
             if found is None or found.text not in entries:
                 raise PromptError(
-                    "nobody is found here; this model has no engine for clicks (export it with --positional), "
+                    "nobody is found here; this model has no engine for clicks (export it with --prompts text,point), "
                     "so only people found by words can be selected"
                 )
             self.select_prompt(entries[found.text].id)

@@ -349,7 +349,7 @@ def test_without_a_positional_engine_a_click_chooses_among_the_found(run_server,
         chosen = server.json("POST", "/api/select", {"x": 40 / 160, "y": 50 / 120})["id"]
         assert chosen == state["prompts"][0]["id"] == server.state()["selected"]
         status, _, body = server.request("POST", "/api/select", {"x": 115 / 160, "y": 60 / 120})
-        assert status == 422 and b"--positional" in body
+        assert status == 422 and b"--prompts text,point" in body
 
 
 def test_sigterm_ends_it_with_viewers_and_leaves_no_uploads(run_server, clip, tmp_path, monkeypatch):
