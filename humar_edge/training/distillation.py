@@ -1,25 +1,43 @@
-"""Learning from another network: its choice of the person, its keypoint heatmaps and its mask."""
+"""Learning from another network: its choice of the person, where it sees the keypoints, and its mask."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from humar_edge.errors import ConfigError
 from humar_edge.models.heads.selection import Selection
 from humar_edge.models.network import HumarNet
 from humar_edge.training.batch import Batch
 from humar_edge.training.build import load_network
 from humar_edge.training.losses import Decoding
 from humar_edge.training.shared import shared_counts
-from humar_edge.training.step import build_prompt
+from humar_edge.training.step import Teacher, build_prompt
 from humar_edge.training.text_cache import TextCache
 
 WEIGHTS = {"teach_select": 1.0, "teach_heat": 0.2, "teach_mask": 2.0}
 """Parts and their weights; those of heatmaps and masks are the weights of the true ones."""
+
+
+class View(NamedTuple):
+    """What a teacher says about N prompts and the D people that the student decoded, in the student's units.
+
+    Attributes:
+        logits: [N,cells+1] of choosing each cell of the stride-8 map, or "nobody".
+        heatmaps: [D,17,rows,columns] logits on the student's windows; None (like the rest) when D is 0.
+        joints: [D,17] how much each of those counts, in [0,1].
+        mask: [D,rows,columns] probabilities on the student's windows.
+        trust: [D] how much each mask counts, in [0,1].
+    """
+
+    logits: Tensor
+    heatmaps: Tensor | None = None
+    joints: Tensor | None = None
+    mask: Tensor | None = None
+    trust: Tensor | None = None
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -28,7 +46,21 @@ def divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return (theirs.exp() * (theirs - ours)).sum(-1)
 
 
-class Teacher:
+def compare(decoding: Decoding, view: View, weight: float) -> dict[str, Tensor]:
+    """Parts of the loss, weighted; those of heatmaps and masks are missing where nobody was decoded."""
+    logits = decoding.selection.logits
+    rows, people = shared_counts(len(logits), len(decoding.rows), device=logits.device)
+    parts = {"teach_select": divergence(logits, view.logits).sum() / rows}
+    if decoding.found is not None and view.heatmaps is not None and view.mask is not None:
+        ours = decoding.found
+        heat = divergence(ours.heatmaps.flatten(2), view.heatmaps.flatten(2)) * view.joints
+        pixels = F.binary_cross_entropy_with_logits(ours.mask, view.mask, reduction="none").mean((1, 2))
+        parts["teach_heat"] = heat.mean(1).sum() / people
+        parts["teach_mask"] = (pixels * view.trust).sum() / people
+    return {name: weight * WEIGHTS[name] * value for name, value in parts.items()}
+
+
+class LightTeacher:
     """A trained light network that answers the same prompts as the student.
 
     The maps have stride 8 in every light family, so cells correspond; both decode the same people in the same windows,
@@ -48,41 +80,36 @@ class Teacher:
         self.weight = weight
 
     @torch.no_grad()
-    def answer(self, batch: Batch, decoding: Decoding) -> Decoding:
+    def view(self, batch: Batch, decoding: Decoding) -> View:
         """The teacher's view of what the student decoded."""
         pyramid = self.network.pyramid(batch.image)
         prompt = build_prompt(self.network, self.texts, batch, pyramid)
         rows = pyramid.rows(batch.owner)
         x, selection = self.network.transformer.select(rows, prompt)
-        found = None
-        if decoding.found is not None:
-            chosen = Selection(*(values[decoding.rows] for values in selection))
-            picked = rows.p2[decoding.rows]
-            found = self.network.transformer.decode(x[decoding.rows], picked, chosen, decoding.cell, decoding.window)
-        return decoding._replace(features=x, selection=selection, found=found)
+        if decoding.found is None:
+            return View(selection.logits)
+        chosen = Selection(*(values[decoding.rows] for values in selection))
+        picked = rows.p2[decoding.rows]
+        found = self.network.transformer.decode(x[decoding.rows], picked, chosen, decoding.cell, decoding.window)
+        joints = torch.ones(found.heatmaps.shape[:2], device=x.device)
+        return View(selection.logits, found.heatmaps, joints, found.mask.sigmoid(), joints[:, 0])
 
     def losses(self, batch: Batch, decoding: Decoding) -> dict[str, Tensor]:
-        """Parts of the loss, weighted; those of heatmaps and masks are missing where nobody was decoded."""
-        teacher = self.answer(batch, decoding)
-        rows, people = shared_counts(len(batch.owner), len(decoding.rows), device=batch.image.device)
-        parts = {"teach_select": divergence(decoding.selection.logits, teacher.selection.logits).sum() / rows}
-        if decoding.found is not None and teacher.found is not None:
-            ours, theirs = decoding.found, teacher.found
-            heat = divergence(ours.heatmaps.flatten(2), theirs.heatmaps.flatten(2)).mean(1)
-            pixels = F.binary_cross_entropy_with_logits(ours.mask, theirs.mask.sigmoid(), reduction="none")
-            parts["teach_heat"] = heat.sum() / people
-            parts["teach_mask"] = pixels.mean((1, 2)).sum() / people
-        return {name: self.weight * WEIGHTS[name] * value for name, value in parts.items()}
+        """Parts of the loss, weighted."""
+        return compare(decoding, self.view(batch, decoding), self.weight)
 
 
 def load_teacher(path: Path, device: torch.device, weight: float = 1.0) -> Teacher:
-    """Open a checkpoint as a teacher.
+    """Open a checkpoint of any combination as a teacher.
 
     Raises:
         CheckpointError: It cannot be read.
-        ConfigError: It is not of a light family.
     """
     network, state = load_network(path)
-    if not isinstance(network, HumarNet):
-        raise ConfigError(f"--teacher {path}: the original transformer cannot teach yet; give a light combination")
-    return Teacher(network.to(device), weight, int(state.get("token_length", 32)))
+    length = int(state.get("token_length", 32))
+    network = network.to(device)
+    if isinstance(network, HumarNet):
+        return LightTeacher(network, weight, length)
+    from humar_edge.training.uniphd_teacher import OriginalTeacher
+
+    return OriginalTeacher(network, weight, length)

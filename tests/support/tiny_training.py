@@ -16,6 +16,7 @@ from torch import nn
 
 from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.models.network import HumarNet
+from humar_edge.models.original.uniphd import UniPHD
 from humar_edge.models.text.tite import TiteEncoder, build_tite_vocabulary
 from humar_edge.models.transformers import build_transformer
 from humar_edge.training.loop import Trainer
@@ -23,6 +24,7 @@ from humar_edge.training.machine import open_accelerator
 from humar_edge.training.recipes import Recipe
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
 from humar_edge.training.text_cache import TextCache
+from humar_edge.training.uniphd_step import ReferringUniPHD
 
 COLOURS = {"red": (40, 40, 220), "green": (40, 200, 60), "blue": (220, 70, 40)}
 CHANNELS = (8, 8, 16, 16)
@@ -85,6 +87,13 @@ def tiny_network(encoder: TiteEncoder, seed: int = 0, **overrides: Any) -> Humar
     torch.manual_seed(seed)
     sizes = {"maps": 16, "fine": 8, "width": 16} | overrides
     return HumarNet(TinyBackbone(), None, build_transformer("fully_conv_optim", CHANNELS, encoder.dim, **sizes))  # type: ignore[arg-type]
+
+
+def tiny_original(encoder: TiteEncoder | None = None, seed: int = 0) -> ReferringUniPHD:
+    """An original network with four queries and narrow layers, with its text encoder."""
+    torch.manual_seed(seed)
+    encoder = encoder or tiny_encoder()
+    return ReferringUniPHD(UniPHD(TinyBackbone(), encoder, 4, width=64, hidden=32, encoder_layers=1, decoder_layers=2))
 
 
 def tiny_trainer(data: Path, output: Path, recipe: Recipe, *, seed: int = 0, **overrides: Any) -> Trainer:

@@ -109,7 +109,7 @@ class UniPHD(nn.Module):
             full_resolution: give the mask at every pixel instead of at stride 4.
         """
         features = self.transformer.prompts.from_text(text_tokens, text_mask, sentence)
-        return self._refer(image, self.backbone(image), features, full_resolution)
+        return self.refer(image, self.backbone(image), features, full_resolution)
 
     def positional(self, image: Tensor, points: Tensor, full_resolution: bool = False) -> Referred:
         """Positional engine: the person under a scribble, or under a click repeated to fill the points.
@@ -124,7 +124,7 @@ class UniPHD(nn.Module):
         batch, _, height, width = (int(size) for size in maps[2].shape)
         unpadded = torch.zeros(batch, height, width, dtype=torch.bool, device=image.device)
         features = self.transformer.prompts.from_points(maps[2], unpadded, points)
-        return self._refer(image, maps, features, full_resolution)
+        return self.refer(image, maps, features, full_resolution)
 
     def _prompt(
         self, maps: list[Tensor], padding: Tensor | None, prompt: TextPrompt | PointPrompt, images: Tensor
@@ -140,7 +140,17 @@ class UniPHD(nn.Module):
         canvas = torch.tensor([images.shape[3], images.shape[2]], dtype=torch.float32, device=images.device)
         return branches.from_points(maps[2], level, prompt.points.to(images) / canvas)
 
-    def _refer(self, image: Tensor, maps: list[Tensor], prompt: PromptFeatures, full_resolution: bool) -> Referred:
+    def refer(
+        self, image: Tensor, maps: list[Tensor], prompt: PromptFeatures, full_resolution: bool = False
+    ) -> Referred:
+        """The person that an encoded prompt means: the best query of each row.
+
+        Args:
+            image: float [B,3,H,W]; only its height and width count, all of it is picture.
+            maps: the backbone's, with as many rows as the prompt.
+            prompt: from one of the branches of `transformer.prompts`.
+            full_resolution: give the mask at every pixel instead of at stride 4.
+        """
         decoded = self.transformer.decode(maps, None, prompt)
         outputs = self.transformer.heads(len(decoded.states) - 1, decoded.states[-1])
         best = best_query(outputs)

@@ -10,9 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("scipy")
 
-from tiny_training import SIZE, TinyBackbone, tiny_encoder, tiny_trainer, write_people  # noqa: E402
+from tiny_training import SIZE, tiny_original, tiny_trainer, write_people  # noqa: E402
 
-from humar_edge.models.original.uniphd import UniPHD  # noqa: E402
 from humar_edge.training.batch import Batch  # noqa: E402
 from humar_edge.training.loop import Trainer, batches  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
@@ -35,12 +34,6 @@ def batch(maker) -> Batch:
     return found
 
 
-def small() -> ReferringUniPHD:
-    torch.manual_seed(0)
-    network = UniPHD(TinyBackbone(), tiny_encoder(), 4, width=64, hidden=32, encoder_layers=1, decoder_layers=2)
-    return ReferringUniPHD(network)
-
-
 def step_of(network: ReferringUniPHD) -> OriginalStep:
     return OriginalStep(network, short_tokenizer(network.text_encoder, 32))
 
@@ -57,7 +50,7 @@ def test_targets_are_the_batch_in_other_units(batch: Batch) -> None:
 
 
 def test_both_kinds_of_prompts_reach_every_parameter(batch: Batch) -> None:
-    network = small().eval()
+    network = tiny_original().eval()
     parts = step_of(network)(batch)
     assert set(parts) == {"class", "box", "giou", "keypoints", "oks", "visibility", "mask", "dice"}
     torch.stack(list(parts.values())).sum().backward()
@@ -65,13 +58,13 @@ def test_both_kinds_of_prompts_reach_every_parameter(batch: Batch) -> None:
 
 
 def test_it_trains_stops_and_continues(maker, tmp_path: Path) -> None:
-    network = small()
+    network = tiny_original()
     recipe = Recipe(batch=2, steps=3, rate=1e-3, backbone_rate=1e-3, text_rate=1e-3, warmup=0, clip=0.1)
     trainer = Trainer(network, None, maker, recipe, tmp_path, {}, module=step_of(network))
     losses: list[float] = []
     path = trainer.run(lambda _, parts: losses.append(parts["loss"]))
     assert len(losses) == 3 and all(0 < loss < 1e4 for loss in losses)
-    other = small()
+    other = tiny_original()
     again = Trainer(other, None, maker, recipe, tmp_path, {}, module=step_of(other))
     again.resume(path)
     assert again.step == 3
@@ -79,7 +72,7 @@ def test_it_trains_stops_and_continues(maker, tmp_path: Path) -> None:
 
 
 def test_the_interface_is_that_of_the_light_networks(batch: Batch) -> None:
-    network = small().eval()
+    network = tiny_original().eval()
     with torch.inference_mode():
         prompt = network.encode_text(torch.tensor([[1, 5, 6]]), torch.ones(1, 3, dtype=torch.int64))
         found = network(batch.image[:1], prompt.tokens, prompt.mask, prompt.sentence)
