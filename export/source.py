@@ -15,6 +15,8 @@ from humar_edge.errors import CheckpointError, ConfigError, ExportError
 from humar_edge.models.tokenizer import TOKENS
 
 ORIGINAL = "original"
+PUBLISHED = (".pth", ".pt", ".safetensors")
+"""What published files end with."""
 BLIND_SPREAD = 0.05
 """Deviation of random values that replace zeros in untrained layers, so that a check of the graph sees them."""
 
@@ -85,7 +87,7 @@ def open_source(
     Args:
         combo_name: Name of the combination.
         combo: Its components, overrides applied.
-        checkpoint: A folder written by `humar-edge train`, or for the original transformer a published file.
+        checkpoint: A folder written by `humar-edge train`; for the original transformer also a published file.
         untrained: Random weights instead, for latency work.
         input_size: Height and width; default: as trained, else the combination's.
         text_source: Folder of the text encoder, where it is not installed.
@@ -105,10 +107,10 @@ def open_source(
         torch.manual_seed(0)
         source = Source(_random(combo), combo_name, combo, input_size or combo.input_size, trained=False)
         _open_eyes(source.network)
-    elif combo.transformer_type == ORIGINAL:
+    elif combo.transformer_type == ORIGINAL and (checkpoint.is_file() or checkpoint.suffix in PUBLISHED):
         source = _published(combo_name, combo, checkpoint, input_size, text_source, ema)
     else:
-        source = _light(combo_name, combo, checkpoint, input_size, text_source)
+        source = _trained(combo_name, combo, checkpoint, input_size, text_source)
     height, width = source.input_size
     if min(height, width) < 64 or height % 32 or width % 32:
         raise ConfigError(f"--imgsz {height},{width}: height and width must be multiples of 32 and at least 64")
@@ -138,7 +140,7 @@ def _open_eyes(network: nn.Module) -> None:
                 parameter.normal_(0, BLIND_SPREAD)
 
 
-def _light(
+def _trained(
     combo_name: str, combo: Combo, checkpoint: Path, input_size: tuple[int, int] | None, text_source: str | None
 ) -> Source:
     from humar_edge.training.build import combo_of, load_network
@@ -154,6 +156,9 @@ def _light(
                 f"give --combo {state.get('combo', '?')}"
             )
     height, width = state.get("input_size", combo.input_size)
+    if trained.transformer_type == ORIGINAL:
+        # Training wraps UniPHD into the interface of the light networks; engines are made of the network itself.
+        network = network.network
     return Source(network, combo_name, trained, input_size or (int(height), int(width)), trained=True, state=state)
 
 
@@ -171,7 +176,7 @@ def _published(
     from humar_edge.models.text import build_text_encoder
 
     if not checkpoint.is_file():
-        raise CheckpointError(f"{checkpoint}: the original transformer is loaded from a file (.pth or .safetensors)")
+        raise CheckpointError(f"{checkpoint}: no such file")
     # The checkpoint holds the text encoder's weights: its own are not needed, only its vocabulary.
     encoder = build_text_encoder(combo.text_encoder_type, source=text_source)
     network = UniPHD(build_backbone(combo.backbone), encoder, **combo.overrides)
