@@ -11,6 +11,10 @@ import click
 from humar_edge.combos import BACKBONES, COMBOS, TEXT_ENCODERS, TRANSFORMERS, Combo
 from humar_edge.errors import ConfigError, MissingExtraError
 
+PARTS = "transformer + text + backbone"
+PARTS_WIDTH = max(len(name) for name in (*TRANSFORMERS, *TEXT_ENCODERS, *BACKBONES))
+"""Columns that keep every component's name in one piece."""
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """'640' or '384x640' (height x width) as two ints.
@@ -78,37 +82,52 @@ def _print_components() -> None:
         console.print(shown, "")
 
 
-def _millions(value: float | None) -> str:
-    return "" if value is None else f"{value / 1e6:.2f}M"
+def _millions(value: int) -> str:
+    return f"{value / 1e6:.2f}M"
 
 
-def _print_combos(rows: dict[str, dict[str, Any]], exact: bool, size: tuple[int, int] | None) -> None:
+def _table(title: str, columns: dict[str, str], rows: list[list[str]]) -> None:
+    """Print a table; `columns` maps each heading to how it is set: `name` and `words` left, else right."""
     from rich.console import Console
     from rich.table import Table
 
-    columns = ["#", "--combo", "transformer + text + backbone", "input", "total"]
-    columns += ["transformer", "text", "backbone", "counted", "off by"] if exact else []
-    columns += ["GMACs backbone", "GMACs vision"] if size else []
-    columns += [] if exact else ["best for"]
-    title = f"Combinations, GMACs at {size[0]}x{size[1]}" if size else "Combinations"
-    table = Table(title=title, title_justify="left", box=None)
-    for column in columns:
-        words = column in (*columns[1:3], "best for")
-        table.add_column(column, justify="left" if words else "right", no_wrap=column == "--combo")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading, kind in columns.items():
+        left, least = kind in ("name", "words"), PARTS_WIDTH if heading == PARTS else None
+        table.add_column(heading, justify="left" if left else "right", no_wrap=kind == "name", min_width=least)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _print_combos(rows: dict[str, dict[str, Any]]) -> None:
+    columns = {"#": "", "--combo": "name", PARTS: "words", "input": "", "total": "", "best for": "words"}
+    cells = []
     for name, row in rows.items():
         parts = " + ".join(row[part] for part in ("transformer_type", "text_encoder_type", "backbone"))
-        cells = [str(row["rank"] or ""), name, parts, "x".join(map(str, row["input_size"])), row["total"]]
-        if exact:
-            counted = row["parameters"]
-            cells += [_millions(counted[part]) for part in ("transformer", "text", "backbone", "total")]
-            nominal = float(row["total"].rstrip("M")) * 1e6 if row["total"] else None
-            cells.append(f"{counted['total'] / nominal - 1:+.1%}" if nominal else "")
-        if size:
-            cells += [f"{row['gmacs'][part]:.2f}" for part in ("backbone", "vision")]
-        if not exact:
-            cells.append(row["best_for"] + (" (experimental)" if row["experimental"] else ""))
-        table.add_row(*cells)
-    Console().print(table)
+        best = row["best_for"] + (" (experimental)" if row["experimental"] else "")
+        cells.append([str(row["rank"] or ""), name, parts, "x".join(map(str, row["input_size"])), row["total"], best])
+    _table("Combinations", columns, cells)
+
+
+def _print_exact(rows: dict[str, dict[str, Any]]) -> None:
+    counts = ("transformer", "text", "backbone", "total")
+    cells = []
+    for name, row in rows.items():
+        nominal, counted = row["total"], row["parameters"]
+        off = f"{counted['total'] / float(nominal.rstrip('M')) / 1e6 - 1:+.1%}" if nominal else ""
+        cells.append([str(row["rank"] or ""), name, *(_millions(counted[part]) for part in counts), nominal, off])
+    title = "Parameters; heads count as transformer, 'table' is the documented total"
+    _table(title, {"#": "", "--combo": "name", **dict.fromkeys((*counts, "table", "off"), "")}, cells)
+
+
+def _print_macs(rows: dict[str, dict[str, Any]], size: tuple[int, int]) -> None:
+    columns = {"#": "", "--combo": "name", "backbone": "", "vision engine": ""}
+    cells = [
+        [str(row["rank"] or ""), name, *(f"{row['gmacs'][part]:.2f}" for part in ("backbone", "vision"))]
+        for name, row in rows.items()
+    ]
+    _table(f"GMACs at {size[0]}x{size[1]}", columns, cells)
 
 
 @click.command()
@@ -140,4 +159,10 @@ def command(exact: bool, imgsz: str | None, names: tuple[str, ...], as_json: boo
         return
     if not (names or exact):
         _print_components()
-    _print_combos(rows, exact, size)
+    if exact:
+        _print_exact(rows)
+    else:
+        _print_combos(rows)
+    if size:
+        click.echo()
+        _print_macs(rows, size)

@@ -59,14 +59,22 @@ def test_exact_counts_and_macs() -> None:
     assert row["gmacs"]["vision"] > row["gmacs"]["backbone"] > 0.05
 
 
-def test_exact_table(monkeypatch) -> None:
+def test_exact_table_fits_a_terminal(monkeypatch) -> None:
     need_models()
-    monkeypatch.setenv("COLUMNS", "200")
-    result = CliRunner().invoke(list_, ["--combo", "tite-ultra-light", "--imgsz", "96"])
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["--combo", "tite-ultra-light", "--combo", "higher-capacity-light"]
+    result = CliRunner().invoke(list_, [*names, "--imgsz", "96"])
     assert result.exit_code == 0
-    assert "GMACs at 96x96" in result.output
-    assert "0.95M" in result.output
-    assert "3.32M" in result.output
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert " 7  tite-ultra-light              2.24M    0.95M     3.32M    6.51M     6M  +8.5%" in lines
+    assert " 3  higher-capacity-light         2.18M   22.71M    13.15M   38.04M    36M  +5.7%" in lines
+    assert "GMACs at 96x96" in lines
+    assert not [line for line in lines if "…" in line or len(line) > 80]
+
+
+def test_plain_tables_cut_nothing_off(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in CliRunner().invoke(list_, []).stdout
 
 
 def test_sizes() -> None:
