@@ -17,7 +17,7 @@ import click
 @click.option("--ema", is_flag=True, help="Take the averaged copy of a UniPHD file.")
 @click.option("--text-source", help="Folder of the text encoder, when it is neither installed nor on the hub.")
 @click.option("--untrained", is_flag=True, help="Random weights, for latency work; the bundle says so.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the bundle; with --model, of engine files.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--name", help="Name of the bundle. [default: the combination]")
 @click.option("--imgsz", help="H or H,W, multiples of 32. [default: as trained]")
@@ -53,14 +53,22 @@ import click
     type=click.Path(path_type=Path),
     help="Data set, or file of lines, whose words stay in a smaller vocabulary. [default: the calibration data]",
 )
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("onnx", "engine")),
+    default="onnx",
+    show_default=True,
+    help="engine: also build the TensorRT engines, for the GPU of this machine.",
+)
 @click.option("--triton", type=click.Path(path_type=Path), help="Folder for a model repository of NVIDIA Triton.")
-@click.option("--model", type=click.Path(path_type=Path), help="With --triton: take this bundle, export nothing new.")
+@click.option("--model", type=click.Path(path_type=Path), help="Take this bundle for --format engine or --triton.")
 @click.option("--triton-accelerator", type=click.Choice(("tensorrt", "none")), default="tensorrt", show_default=True)
 @click.option(
     "--triton-batch", type=click.IntRange(min=1), default=8, show_default=True, help="Largest dynamic batch; 1: none."
 )
 def command(
-    triton: Path | None, model: Path | None, triton_accelerator: str, triton_batch: int, **options: Any
+    format_: str, triton: Path | None, model: Path | None, triton_accelerator: str, triton_batch: int, **options: Any
 ) -> None:
     """Export a checkpoint as a bundle: text and vision engines as ONNX, checked against PyTorch.
 
@@ -69,26 +77,54 @@ def command(
     \b
     humar-edge export --combo edge-lite --checkpoint runs/last --output bundle --triton repository
     humar-edge export --model bundle --triton repository
+    humar-edge export --model bundle --format engine
     """
     from humar_edge.bundle import Bundle
     from humar_edge.cli.progress import progress_bar
     from humar_edge.errors import ConfigError, MissingExtraError
 
+    wants_engines = format_ == "engine"
     if model is not None:
-        if triton is None or options["combo"] or options["output"]:
-            raise ConfigError("--model goes with --triton DIR alone; a bundle is made with --combo and --output")
-        _write_triton(Bundle.load(model), triton, triton_accelerator, triton_batch)
-        return
-    for name in ("combo", "output"):
-        if options[name] is None:
-            raise ConfigError(f"export needs --combo and --output, or --model and --triton; --{name} is missing")
-    try:
-        from humar_edge.export.session import export
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "export") from error
-    bundle = export(say=click.echo, bar=progress_bar, **options)
+        if options["combo"] or not (triton or wants_engines) or (options["output"] and not wants_engines):
+            raise ConfigError(
+                "--model goes with --format engine [--output FOLDER] or --triton DIR; a bundle is made with --combo "
+                "and --output"
+            )
+    else:
+        for name in ("combo", "output"):
+            if options[name] is None:
+                raise ConfigError(
+                    f"export needs --combo and --output, or --model with --format engine or --triton; --{name} is "
+                    "missing"
+                )
+    folder = None if model is None else options["output"]
+    if wants_engines:
+        from humar_edge.runtime.tensorrt.bundle_engines import require_builder
+
+        require_builder(folder)
+    if model is not None:
+        bundle = Bundle.load(model)
+    else:
+        try:
+            from humar_edge.export.session import export
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(str(error.name), "export") from error
+        bundle = export(say=click.echo, bar=progress_bar, **options)
     if triton is not None:
         _write_triton(bundle, triton, triton_accelerator, triton_batch)
+    if wants_engines:
+        _build_engines(bundle, folder)
+
+
+def _build_engines(bundle: Any, folder: Path | None) -> None:
+    from humar_edge.runtime.tensorrt.bundle_engines import build_engines
+
+    for name, engine in build_engines(bundle, folder):
+        origin = "built" if engine.built else "taken from the cache"
+        click.echo(f"{name}: {len(engine.data) / 1e6:.1f} MB, {origin}: {engine.path or 'not kept'}")
+    click.echo(
+        f"next: humar-edge run --model {bundle.path} --backend tensorrt --source PICTURE --text 'the woman in red'"
+    )
 
 
 def _write_triton(bundle: Any, folder: Path, accelerator: str, max_batch: int) -> None:

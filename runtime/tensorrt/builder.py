@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class EngineBuilder:
             return self._build_into_cache()
 
     def build_to(self, target: Path) -> EngineFile:
-        """Build to a file of the caller's choice, with its sidecar beside it (`humar-edge export --format engine`).
+        """The engine in a file of the caller's choice, with its sidecar beside it; the cache keeps it too.
 
         Raises:
             BackendError: The build failed or the place is not writable.
@@ -133,10 +133,17 @@ class EngineBuilder:
             workplace = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
         except OSError as error:
             raise BackendError(f"cannot write to {target.parent}: {error.strerror}") from error
+        copy = Entry(workplace / target.name)
         try:
-            return self._build_in(workplace, Entry(target))
+            made = self.engine()
+            copy.engine.write_bytes(made.data)
+            copy.write_sidecar(made.metadata)
+            copy.move_to(Entry(target))
+        except OSError as error:
+            raise BackendError(f"cannot write {target}: {error.strerror}") from error
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
+        return replace(made, path=target)
 
     def _say_waiting(self) -> None:
         self.watcher.message(f"another process is building {self.entry.engine.name}; waiting for it")
