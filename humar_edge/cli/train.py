@@ -48,7 +48,7 @@ STOPPED_EXIT_CODE = 130
 @click.option("--fixed-norms", is_flag=True, help="Batch norms keep their statistics.")
 @click.option("--train-text/--freeze-text", default=None, help="Train the text encoder; default: tite and original do.")
 @click.option("--text-source", type=PATH, help="Folder of the text encoder to start from.")
-@click.option("--teacher", type=PATH, help="Learn from this checkpoint of a light combination too.")
+@click.option("--teacher", type=PATH, help="Learn from this checkpoint of any combination too.")
 @click.option("--teacher-weight", default=1.0, show_default=True, help="Factor of the teacher's losses.")
 @click.option("--fillers", type=PATH, help="Folder of pictures without people, to surround small ones.")
 @click.option("--init", type=PATH, help="Start from the weights of this checkpoint.")

@@ -18,7 +18,7 @@ from humar_edge.errors import CheckpointError
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = "state.json", "model.safetensors", "ema.safetensors", "optimizer.pt"
 STEP_PREFIX = "step-"
 FORMAT = 2
-"""What weights of a light network mean: 1 (not written down) regressed box sides in shares of the canvas, 2 in cells."""
+"""What the weights of light networks mean: box sides in shares of the canvas (1, not written down), or in cells (2)."""
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:

@@ -78,6 +78,17 @@ def _take(network: nn.Module, path: Path) -> None:
         raise CheckpointError(f"--init {path} does not fit: {checkpoint.reason(error)}") from error
 
 
+def _fixed_backbone(options: dict[str, Any]) -> bool:
+    """Whether norms of the backbone keep their statistics: as the run or `--init` began, else if it is pretrained."""
+    begun = checkpoint.candidates(options["output"] / "last") if options["resume"] else []
+    for path in (*begun, *([options["init"]] if options["init"] else [])):
+        try:
+            return bool(checkpoint.read_state(path).get("fixed_backbone", True))
+        except CheckpointError:
+            continue  # resuming passes over it too
+    return options["pretrained"] or options["backbone_weights"] is not None
+
+
 def _recipe(
     options: dict[str, Any], transformer: str, millions: float, pictures: int, processes: int, precision: str
 ) -> tuple[str, Recipe]:
@@ -217,6 +228,7 @@ def train(**options: Any) -> str | None:
     if trained or original:
         state["text_encoder"] = encoder.description()
     module = _module(options, network, encoder, trained, recipe, accelerator.device)
+    module.fixed_backbone = state["fixed_backbone"] = _fixed_backbone(options)
     trainer = Trainer(
         network,
         getattr(module, "texts", None),

@@ -48,7 +48,12 @@ class LightStep(nn.Module):
         decoded: People whose keypoints and mask are decoded.
         teacher: Another network to learn from.
         select_weight: Factor of the loss of choosing the person.
+
+    Attributes:
+        fixed_backbone: Norms of the backbone keep their statistics; not where it starts from random weights.
     """
+
+    fixed_backbone = True
 
     def __init__(
         self,
@@ -71,7 +76,8 @@ class LightStep(nn.Module):
 
     def prepare_modes(self) -> None:
         """After `train()`: backbone norms keep ImageNet's statistics, batches are too small for their own."""
-        self.network.backbone.eval()
+        if self.fixed_backbone:
+            self.network.backbone.eval()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Parts of the loss, weighted; their sum is the loss."""

@@ -98,9 +98,13 @@ class OriginalStep(nn.Module):
     Args:
         network: Behind its interface, text encoder included.
         tokenizer: Pads to the longest caption of a batch.
+
+    Attributes:
+        fixed_backbone: See `LightStep`.
     """
 
     names = tuple(COEFFICIENTS)
+    fixed_backbone = True
 
     def __init__(self, network: ReferringUniPHD, tokenizer: Any) -> None:
         super().__init__()
@@ -110,7 +114,8 @@ class OriginalStep(nn.Module):
 
     def prepare_modes(self) -> None:
         """After `train()`: batch norms of the backbone keep their statistics."""
-        fix_norms(self.network.backbone)
+        if self.fixed_backbone:
+            fix_norms(self.network.backbone)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Parts of the loss, weighted and summed over layers; their sum is the loss."""
