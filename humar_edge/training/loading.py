@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -137,8 +138,15 @@ class Stream:
             num_workers=self.workers,
             collate_fn=_join,
             multiprocessing_context="spawn",
+            worker_init_fn=_leave_signals,
         )
         yield from loader
+
+
+def _leave_signals(_: int) -> None:
+    """A worker goes on when its whole group is told to stop: the process that trains finishes its step and saves."""
+    for request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(request, signal.SIG_IGN)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -45,6 +46,7 @@ def test_a_run_its_continuation_and_a_student(tmp_path: Path) -> None:
     assert state["combo"] == "tite-ultra-light" and state["text_encoder"]["kind"] == "tite"
     assert "overall" in state["metrics"]["validation"] and 0 < state["thresholds"]["score"] < 1
     assert "metrics" in checkpoint.read_state(output / "best")
+    assert state["fixed_backbone"] is False and state["format"] == checkpoint.FORMAT
     assert "optimizer.pt" not in {path.name for path in (output / "best").iterdir()}
     said = run(data, output, "--steps 3 --val-every 0 --prompt-mix text=1,point=1 --paste 0.9 --foreign-negatives 0.9")
     assert "at step 2" in said and "trained 3 steps" in said
@@ -63,12 +65,14 @@ def test_a_run_its_continuation_and_a_student(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_signal_saves_and_exits_with_130(tmp_path: Path) -> None:
     data, output = write_people(tmp_path / "data", splits=("train",)), tmp_path / "run"
-    command = [sys.executable, "-m", "humar_edge", *arguments(data, output, "--steps 100000 --save-every 1")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    more = "--steps 100000 --save-every 1 --workers 1"
+    command = [sys.executable, "-m", "humar_edge", *arguments(data, output, more)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         give_up = time.monotonic() + 240
         while not (output / "last").exists() and process.poll() is None and time.monotonic() < give_up:
             time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: workers get it too
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "SIGINT: stopped at step" in said and "the same command continues" in said
