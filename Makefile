@@ -58,7 +58,7 @@ pytest: $(VENV)/.installed ## All tests that need no GPU
 # In your own environment, because TensorRT often comes with the system (Jetson); docs/tensorrt.md.
 gpu-check: ## The tests that need an NVIDIA GPU with TensorRT, in the environment that is active
 	@$(PYTHON) -c 'import humar_edge, pytest' || { echo "first: pip install -e '.[tensorrt,onnxruntime]' pytest"; exit 2; }
-	$(PYTHON) -m pytest -m gpu tests/gpu $(ARGS)
+	$(PYTHON) -m pytest -m gpu -rA tests/gpu tests/runtime/csrc/test_build.py $(ARGS)
 
 native: ## Build runtime/csrc with CMake and run its tests
 	cmake -S . -B build/native
