@@ -201,7 +201,7 @@ def search(
         source: The network.
         entries: Prompts to measure on, not those that calibrate.
         calibration: Entries whose pictures calibrate INT8.
-        max_drop: Largest loss of any of `humar_edge.evaluation.compare.FIGURES`.
+        max_drop: Largest loss of any of `humar_edge.evaluation.compare.LIMITED`.
         model: The vision engine in FP32; None exports it.
         method: A key of `humar_edge.calibration.statistics.METHODS`.
         cache: File of the calibrated ranges; None keeps none.

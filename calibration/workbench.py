@@ -12,13 +12,11 @@ import numpy as np
 
 from humar_edge.data.refhuman import Entry, read_image
 from humar_edge.errors import DataError
-from humar_edge.evaluation.compare import FIGURES
+from humar_edge.evaluation.compare import LIMITED, figures_of
 from humar_edge.evaluation.differences import OutputDifferences
 from humar_edge.evaluation.evaluator import Evaluator, Prediction
-from humar_edge.export.graph import path_of
-from humar_edge.export.int8 import apply_plan
 from humar_edge.export.plan import Plan
-from humar_edge.export.weights import compress_weights, halve_maps
+from humar_edge.export.reduce import reduced
 from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
 from humar_edge.runtime.preprocess import Letterbox, prepare
 from humar_edge.runtime.runners import Runner, open_runner
@@ -57,11 +55,12 @@ class Measured:
 
     @property
     def worst_drop(self) -> float:
-        """Largest loss of any metric; infinite when there is NaN."""
-        return float("inf") if self.not_finite else max(self.drops.values(), default=0.0)
+        """Largest loss of any metric that the limit applies to; infinite when there is NaN."""
+        limited = [drop for name, drop in self.drops.items() if name in LIMITED]
+        return float("inf") if self.not_finite else max(limited, default=0.0)
 
     def passes(self, max_drop: float) -> bool:
-        """Whether no metric lost more than the limit. Rounded, so that exactly the limit passes."""
+        """Whether no limited metric lost more than the limit. Rounded, so that exactly the limit passes."""
         return round(self.worst_drop, 9) <= max_drop
 
 
@@ -108,7 +107,7 @@ class Workbench:
         self._runner = self._open(model, "fp32")
         evaluator = Evaluator(threshold)
         self._outputs = list(self._run(self._runner, evaluator, on_step))
-        self.reference = _figures(evaluator)
+        self.reference = figures_of(evaluator.summary())
 
     @property
     def backend_name(self) -> str:
@@ -117,10 +116,7 @@ class Workbench:
 
     def build(self, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
         """The engine by a plan, as `humar-edge export` writes it."""
-        model = apply_plan(self.model, plan, ranges)
-        if plan.uses("int8"):
-            model = halve_maps(compress_weights(model), lambda node: plan.precision(path_of(node)) == "int8")
-        return model
+        return reduced(self.model, plan, ranges)
 
     def measure(self, model: onnx.ModelProto) -> Measured:
         """Run a variant on all prompts, then measure its latency and that of FP32 in turns."""
@@ -130,7 +126,7 @@ class Workbench:
             for expected, outputs in zip(self._outputs, found, strict=True):
                 differences.update(expected, outputs)
             times = self._times(runner)
-        metrics = _figures(evaluator)
+        metrics = figures_of(evaluator.summary())
         drops = {name: self.reference[name] - metrics[name] for name in metrics if name in self.reference}
         return Measured(metrics, drops, differences.summary(), times[1], times[0], evaluator.not_finite)
 
@@ -201,9 +197,3 @@ def _decoded(outputs: dict[str, np.ndarray], letterbox: Letterbox) -> Prediction
     return Prediction(
         float(outputs["score"].reshape(-1)[0]), box, decode_keypoints(outputs["keypoints"], letterbox), mask
     )
-
-
-def _figures(evaluator: Evaluator) -> dict[str, float]:
-    summary = evaluator.summary()
-    found = {name: figure.read(summary) for name, figure in FIGURES.items()}
-    return {name: float(value) for name, value in found.items() if value is not None}

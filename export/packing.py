@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,7 @@ def pack(
     metrics: dict[str, Any] | None = None,
     provenance: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
+    extra: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write the bundle.
 
@@ -90,13 +91,14 @@ def pack(
         metrics: Figures measured during the export.
         provenance: What is to be said about the export itself.
         notes: Free text.
+        extra: More files, by name.
 
     Raises:
         BundleError: The folder cannot be written.
         ExportError: A graph is too large for one ONNX file.
     """
     combo, state = source.combo, source.state
-    files: dict[str, Path | bytes] = {}
+    files: dict[str, Path | bytes] = {**(extra or {})}
     for item in exported:
         try:
             files[item.engine.file] = item.model.SerializeToString()

@@ -64,6 +64,21 @@ def reduce_text(item: Exported, precision: str, tokenizer: object, captions: Seq
     item.parity[precision] = {"reference": "fp32", "inputs": len(samples), "outputs": by_output(differences)}
 
 
+def reduced(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
+    """A vision or positional engine by a plan, as it goes into a bundle.
+
+    Args:
+        model: FP32.
+        plan: Precision by block.
+        ranges: Largest absolute value of each of `activations(model, plan)`; empty when no block is INT8.
+    """
+    made = apply_plan(model, plan, ranges)
+    if plan.uses("int8"):
+        # What stays float (last layers, linear layers of tokens) still need not be stored so.
+        made = halve_maps(compress_weights(made), lambda node: plan.precision(path_of(node)) == "int8")
+    return made
+
+
 def reduce_vision(
     source: Source,
     item: Exported,
@@ -108,10 +123,7 @@ def reduce_vision(
         ranges = calibrated(source, reference, plan, calibration, inputs, cache, bar, say)
         values = ranges.values(method)
         say(f"{item.engine.name} INT8 nodes: {', '.join(f'{n} {op}' for op, n in counts(reference, plan).items())}")
-    model = apply_plan(reference, plan, values)
-    if plan.uses("int8"):
-        # What stays float (last layers, linear layers of tokens) still need not be stored so.
-        model = halve_maps(compress_weights(model), lambda node: plan.precision(path_of(node)) == "int8")
+    model = reduced(reference, plan, values)
     item.model, item.precision = model, plan.name
     samples = islice(inputs(compared), COMPARED) if compared else _own_samples(item)
     differences = compare(onnx_run(reference), onnx_run(model), samples, {})

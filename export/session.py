@@ -12,16 +12,16 @@ from humar_edge.bundle import MANIFEST, Bundle
 from humar_edge.combos import resolve
 from humar_edge.data.refhuman import Entry, RefHumanIndex
 from humar_edge.errors import ConfigError, ExportError
-from humar_edge.evaluation.run import choose_entries
+from humar_edge.export.automatic import AUTO, PLAN_FILE, find_plan, plan_file, requested
 from humar_edge.export.captions import read_captions
 from humar_edge.export.engines import engines
 from humar_edge.export.packing import Exported, Say, by_output, export_fp32, pack, say_differences
 from humar_edge.export.parity import arrays, onnx_run
-from humar_edge.export.plan import PLANS, Plan, plan_of
+from humar_edge.export.plan import PLANS, Plan
 from humar_edge.export.reduce import Bar, reduce_text, reduce_vision
 from humar_edge.export.source import Source, open_source
 from humar_edge.export.split import SPLIT, check_split, split_engines
-from humar_edge.export.validation import measure, require_accuracy
+from humar_edge.export.validation import LEAST, compare_bundles, measure, require_prompts, validation_entries
 
 PROMPTS = ("text", "point")
 CACHE = "calibration-{engine}.json"
@@ -45,7 +45,7 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
     output: Path = options["output"]
     if (output / MANIFEST).is_file() and not options["force"]:
         raise ExportError(f"{output} exists; add --force to replace it")
-    prompts, plan = _prompts(options["prompts"]), plan_of(options["precision"])
+    prompts, plan = _prompts(options["prompts"]), requested(options["precision"], options["val_data"])
     parts = {key: options[key] for key in ("transformer_type", "text_encoder_type", "backbone")}
     source = open_source(
         options["combo"],
@@ -56,26 +56,33 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
         text_source=options["text_source"],
         ema=options["ema"],
     )
-    validation = _validation(options["val_data"], options["val_limit"])
+    validation, others = validation_entries(options["val_data"], options["val_limit"])
+    if source.trained and not options["unverified"] and (plan != PLANS["fp32"] or options["text_precision"] != "fp32"):
+        require_prompts(validation, options["val_data"])
     calibration = _calibration(plan, options, source, scratch, bar, say)
     notes = _prune(source, options["vocabulary"], options["captions"] or options["calibration"], say)
     chosen = [*engines(source, prompts), *(split_engines(source) if options["split"] else [])]
     exported = export_fp32(chosen, options["opset"], options["deform_attn"], say)
     before = [replace(item, parity=dict(item.parity)) for item in exported]
+    extra: dict[str, bytes] = {}
+    if options["precision"] in AUTO:
+        vision = next(item.model for item in exported if item.engine.name == "vision")
+        cache = _cache(options, "vision")
+        found = find_plan(source, vision, validation, others, calibration, options, cache, bar, say)
+        plan, extra[PLAN_FILE] = found.plan, plan_file(found)
     _reduce(source, exported, plan, calibration, validation or calibration, options, bar, say)
     if options["split"]:
         _check_split({item.engine.name: item for item in exported}, say)
     reduced = any(item.precision != "fp32" for item in exported)
     metrics: dict[str, Any] = {}
     if validation:
-        data = {"data": f"{options['val_data'].name} (val)", "prompts": len(validation), "prompt": "text"}
-        metrics["export"] = data | _validate(
-            source, before if reduced else None, exported, validation, options["max_drop"], scratch, bar, say
+        metrics["export"] = _validate(
+            source, before if reduced else None, exported, validation, options, scratch, bar, say
         )
-    elif reduced and source.trained:
-        notes.append("accuracy of the reduced precision was not measured on data (--val-data)")
+    if reduced and source.trained and len(validation) < LEAST:
+        notes.append(f"unverified: reduced precision was not compared with FP32 on {LEAST} prompts (--val-data)")
         say(f"warning: {notes[-1]}")
-    bundle = pack(source, exported, output, name=options["name"], metrics=metrics, notes=notes)
+    bundle = pack(source, exported, output, name=options["name"], metrics=metrics, notes=notes, extra=extra)
     total = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     say(f"wrote {output} ({total:.1f} MB)")
     if bundle.warning:
@@ -104,12 +111,6 @@ def _prompts(text: str) -> list[str]:
         if part not in PROMPTS:
             raise ConfigError(f"--prompts {text}: '{part}' is neither of {', '.join(PROMPTS)}")
     return found
-
-
-def _validation(folder: Path | None, limit: int) -> list[Entry]:
-    if folder is None:
-        return []
-    return choose_entries(RefHumanIndex.load(folder, "val").entries, "text", limit)
 
 
 def _calibration(plan: Plan, options: dict[str, Any], source: Source, scratch: Path, bar: Bar, say: Say) -> list[Entry]:
@@ -164,12 +165,10 @@ def _reduce(
     if options["text_precision"] != "fp32":
         captions = list(dict.fromkeys(entry.caption for entry in compared))[:64]
         reduce_text(text, options["text_precision"], source.encoder.tokenizer, captions, say)
-    if plan == PLANS["fp32"]:
+    if not (plan.uses("int8") or plan.uses("fp16")):
         return
     for item in exported[1:]:
-        cache: Path | None = options["calibration_cache"]
-        cache = cache / CACHE.format(engine=item.engine.name) if cache else None
-        method = options["calibration_method"]
+        method, cache = options["calibration_method"], _cache(options, item.engine.name)
         reduce_vision(source, item, plan, method, calibration, compared, encode, cache, bar, say)
 
 
@@ -190,19 +189,34 @@ def _validate(
     before: Sequence[Exported] | None,
     after: Sequence[Exported],
     entries: Sequence[Entry],
-    max_drop: float,
+    options: dict[str, Any],
     scratch: Path,
     bar: Bar,
     say: Say,
 ) -> dict[str, Any]:
-    """Metrics of the bundle, and of its FP32 twin when it is reduced; raises when it lost too much."""
-    found: dict[str, Any] = {}
-    for name, items in (("fp32", before), ("bundle", after)):
-        if items is None:
-            continue
-        found[name] = measure(pack(source, items, scratch / name), entries, bar)
-        say(f"{name}: {', '.join(f'{key} {value}' for key, value in found[name].items())}")
+    """Metrics of the bundle, and its comparison with its FP32 twin when it is reduced; raises when it lost too much."""
+    data: dict[str, Any] = {
+        "data": f"{options['val_data'].name} (val)",
+        "prompts": len(entries),
+        "prompt": "text",
+    }
+    bundle = pack(source, after, scratch / "bundle")
     if before is not None:
-        require_accuracy(found["fp32"], found["bundle"], max_drop)
-        found["max_drop"] = max_drop
-    return found
+        return data | compare_bundles(
+            pack(source, before, scratch / "fp32"),
+            bundle,
+            entries,
+            data=data["data"],
+            max_drop=options["max_drop"],
+            report=options["report"],
+            bar=bar,
+            say=say,
+        )
+    figures = measure(bundle, entries, bar)
+    say(f"metrics: {', '.join(f'{key} {value}' for key, value in figures.items())}")
+    return data | {"bundle": figures}
+
+
+def _cache(options: dict[str, Any], engine: str) -> Path | None:
+    folder: Path | None = options["calibration_cache"]
+    return folder / CACHE.format(engine=engine) if folder else None

@@ -194,7 +194,7 @@ def _export(
         from humar_edge.export.session import export
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "export") from error
-    weights = ["--checkpoint", str(checkpoint)] if checkpoint else ["--untrained"]
+    weights = ["--checkpoint", str(checkpoint), "--unverified"] if checkpoint else ["--untrained"]
     if not checkpoint:
         weights += ["--calibration-images", UNTRAINED_CALIBRATION]
     sides = ["--imgsz", ",".join(map(str, size))] if size else []

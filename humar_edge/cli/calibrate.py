@@ -39,7 +39,7 @@ SENSITIVITY_ONLY = ("calibration", "calibration_cache", "combo", "backend", "thr
     type=click.FloatRange(min=0),
     default=0.01,
     show_default=True,
-    help="Sensitivity: what each of OKS-AP, mean OKS, Acc@0.5, mIoU and AUROC may lose.",
+    help="Sensitivity: what each of OKS-AP, Acc@0.5 and mIoU may lose.",
 )
 @click.option(
     "--rest", type=click.Choice(("fp32", "fp16")), default="fp32", show_default=True, help="What is not INT8."

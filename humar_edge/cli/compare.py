@@ -40,7 +40,7 @@ def command(
     """Compare model B with model A (bundles or checkpoints) on the same pictures and captions.
 
     Prints the errors of every output, the task metrics of both and their difference, and the latency of both in this
-    run. Exit code 1: a metric of B is more than --max-drop below A's. Exit code 2: bad input.
+    run. Exit code 1: OKS-AP, Acc@0.5 or mIoU of B is more than --max-drop below A's. Exit code 2: bad input.
 
     \b
     humar-edge compare bundle-fp32 bundle-int8 --data street --report parity

@@ -27,7 +27,12 @@ import click
 @click.option(
     "--deform-attn", type=click.Choice(("gather", "gridsample", "plugin")), default="gather", show_default=True
 )
-@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, int8-fp16, or a plan (JSON).")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, fp16, int8, int8-fp16, a plan (JSON), or auto (auto-fp16): search the fastest plan within --max-drop.",
+)
 @click.option("--text-precision", type=click.Choice(("fp32", "fp16", "int8")), default="fp32", show_default=True)
 @click.option("--calibration", type=click.Path(path_type=Path), help="Data set in RefHuman format to calibrate INT8.")
 @click.option("--calibration-images", type=click.IntRange(min=8), default=256, show_default=True)
@@ -45,8 +50,12 @@ import click
     "--max-drop",
     default=0.01,
     show_default=True,
-    help="Loss of Acc@0.5, mean OKS or mIoU that reduced precision may cost.",
+    help="Loss of OKS-AP, Acc@0.5 or mIoU that reduced precision may cost.",
 )
+@click.option(
+    "--unverified", is_flag=True, help="Reduced precision without 200 prompts to compare; the bundle says so."
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for a page: reduced precision against FP32.")
 @click.option("--vocabulary", type=click.IntRange(min=100), help="Keep this many words of the text vocabulary.")
 @click.option(
     "--captions",
@@ -72,7 +81,7 @@ def command(
 ) -> None:
     """Export a checkpoint as a bundle: text and vision engines as ONNX, checked against PyTorch.
 
-    Every reduced precision is compared with FP32; the export fails when the comparison does.
+    Every reduced precision is compared with FP32 on --val-data; the export fails when the comparison does.
 
     \b
     humar-edge export --combo edge-lite --checkpoint runs/last --output bundle --triton repository

@@ -23,7 +23,7 @@ def metric_rows(document: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for name, figure in document["metrics"].items():
         interval = "" if figure["interval"] is None else f"±{figure['interval']:.4f}"
-        verdict = "ok" if figure["passed"] else f"over {document['max_drop']:g}"
+        verdict = {True: "ok", False: f"over {document['max_drop']:g}", None: ""}[figure["passed"]]
         rows.append([name, f"{figure['a']:.4f}", f"{figure['b']:.4f}", f"{figure['drop']:+.4f}", interval, verdict])
     return rows
 
@@ -63,7 +63,7 @@ def verdict(document: Mapping[str, Any]) -> str:
     """One line: whether B is within the limit."""
     if document["passed"]:
         return f"B is within {document['max_drop']:g} of A on {document['entries']} prompts"
-    over = [f"{name} {f['a']:.4f} -> {f['b']:.4f}" for name, f in document["metrics"].items() if not f["passed"]]
+    over = [f"{name} {f['a']:.4f} -> {f['b']:.4f}" for name, f in document["metrics"].items() if f["passed"] is False]
     return f"B is worse than A by more than {document['max_drop']:g}: {', '.join(over) or 'it gives NaN'}"
 
 

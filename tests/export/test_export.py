@@ -171,7 +171,9 @@ def test_int8_with_calibration_and_validation(tmp_path, data):
     assert manifest.precision == {"text": "int8", "vision": "int8"}
     assert manifest.parity["vision"]["int8"]["calibration"] == {"images": 10, "method": "percentile"}
     figures = manifest.metrics["export"]
-    assert {"Acc@0.5", "mean_oks", "mIoU"} <= set(figures["fp32"]) and figures["prompts"] == 12
+    assert {"OKS-AP", "Acc@0.5", "mean OKS", "mIoU"} <= set(figures["fp32"]) and figures["prompts"] == 12
+    assert set(figures["drops"]) == set(figures["bundle"]) == set(figures["fp32"])
+    assert figures["outputs"]["mask"]["tolerance"] > 0 and figures["compared"] == 12
     cached = json.loads((tmp_path / "c" / "calibration-vision.json").read_text())
     assert cached["images"] == 10 and len(cached["chosen"]) == 10
     worse = run(*common, *folders, "--max-drop", -2, "--output", tmp_path / "worse")
