@@ -14,6 +14,7 @@ from humar_edge.errors import SourceError
 from humar_edge.runtime.sources import Backoff, LiveSource, open_source
 from humar_edge.runtime.sources.capture import Media
 from humar_edge.runtime.sources.devices import without_password
+from humar_edge.runtime.sources.live import RealTime
 
 QUICK = Backoff(first_s=0.05, longest_s=0.1, give_up_s=1.0)
 
@@ -98,6 +99,22 @@ def test_file_replayed_in_real_time(tmp_path):
             time.sleep(0.05)
         assert 0.4 < time.perf_counter() - started < 1.5
         assert count < 15 and source.dropped >= 10
+
+
+def test_replay_does_not_rush_after_a_long_delay(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20, (64, 48))
+    for _ in range(40):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    replay = RealTime(str(path))
+    replay.read()
+    time.sleep(1.5)
+    started = time.perf_counter()
+    for _ in range(15):
+        replay.read()
+    replay.close()
+    assert time.perf_counter() - started > 0.4  # 15 pictures at 20 a second, less the quarter that is made up for
 
 
 class MjpegServer:
