@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def check_dataset(
         for entry in index:
             tokens = count_tokens(entry.caption)
             if tokens > token_length:
-                faults[f"caption over {token_length} tokens"].append(f"entry {entry.id} ({tokens}: {entry.caption})")
+                words = textwrap.shorten(entry.caption, 60, placeholder=" ...")
+                faults[f"caption over {token_length} tokens"].append(f"entry {entry.id} ({tokens}: {words})")
         problems += _problems(index.split, faults)
     if decode:
         step = on_picture(sum(len(_pictures(index)) for index in indices)) if on_picture else None

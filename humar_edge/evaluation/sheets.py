@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import cv2
@@ -19,7 +20,11 @@ LEAST_VISIBLE = 0.3
 """Predicted keypoints below this visibility are not drawn."""
 
 TILE = 280
-_TEXT_HEIGHT = 46
+GAP = 12
+"""Pixels between tiles."""
+_LINE_HEIGHT = 18
+_CAPTION_LINES, _CHARACTERS = 2, 42
+_TEXT_HEIGHT = (_CAPTION_LINES + 1) * _LINE_HEIGHT + 10
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -50,7 +55,7 @@ def draw_outcome(outcome: Outcome, side: int = TILE) -> np.ndarray:
 
 
 def contact_sheet(outcomes: Sequence[Outcome], columns: int = 4) -> np.ndarray:
-    """Tiles with caption and figures below each picture.
+    """Tiles with caption (as much as fits two lines) and figures below each picture.
 
     Args:
         outcomes: at least one.
@@ -61,15 +66,24 @@ def contact_sheet(outcomes: Sequence[Outcome], columns: int = 4) -> np.ndarray:
     """
     columns = min(columns, len(outcomes))
     rows = -(-len(outcomes) // columns)
-    sheet = np.full((rows * (TILE + _TEXT_HEIGHT), columns * TILE, 3), 255, dtype=np.uint8)
+    pitch = (TILE + _TEXT_HEIGHT + GAP, TILE + GAP)
+    sheet = np.full((rows * pitch[0], columns * pitch[1] - GAP, 3), 255, dtype=np.uint8)
     for number, outcome in enumerate(outcomes):
-        top, left = (number // columns) * (TILE + _TEXT_HEIGHT), (number % columns) * TILE
+        top, left = (number // columns) * pitch[0], (number % columns) * pitch[1]
         picture = draw_outcome(outcome)
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-        for line, text in enumerate((_printable(outcome.entry.caption), figures_line(outcome))):
-            place = (left + 4, top + TILE + 16 + 18 * line)
-            cv2.putText(sheet, text[:46], place, _FONT, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
+        above = top + TILE - picture.shape[0]  # pictures stand on their captions
+        sheet[above : top + TILE, left : left + picture.shape[1]] = picture
+        for line, text in enumerate([*caption_lines(outcome.entry.caption), figures_line(outcome)]):
+            place = (left + 2, top + TILE + _LINE_HEIGHT * (line + 1) - 2)
+            cv2.putText(sheet, text, place, _FONT, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
     return sheet
+
+
+def caption_lines(caption: str) -> list[str]:
+    """A caption in at most two lines, with an ellipsis where it is longer."""
+    # OpenCV's font knows ASCII only.
+    printable = caption.encode("ascii", "replace").decode()
+    return textwrap.wrap(printable, _CHARACTERS, max_lines=_CAPTION_LINES, placeholder=" ...") or [""]
 
 
 def figures_line(outcome: Outcome) -> str:
@@ -80,11 +94,6 @@ def figures_line(outcome: Outcome) -> str:
     return f"score {outcome.score:.2f} OKS {outcome.oks:.2f} box {outcome.box_iou:.2f}{mask}"
 
 
-def _printable(text: str) -> str:
-    # OpenCV's font knows ASCII only.
-    return text.encode("ascii", "replace").decode()
-
-
 def _draw(
     picture: np.ndarray,
     box: np.ndarray,
@@ -93,13 +102,15 @@ def _draw(
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
+    """Box, limbs and joints; limbs of small people are thin, so that two poses can be told apart."""
     limit = 4 * max(picture.shape[:2])
     corners = [tuple(int(v) for v in np.clip(corner, -limit, limit)) for corner in box.reshape(2, 2)]
     cv2.rectangle(picture, corners[0], corners[1], colour, thickness, cv2.LINE_AA)
+    limb = thickness if corners[1][1] - corners[0][1] > TILE / 2 else 1
     dots = [tuple(int(v) for v in np.clip(point, -limit, limit)) for point in points]
     for first, second in SKELETON:
         if shown[first] and shown[second]:
-            cv2.line(picture, dots[first], dots[second], colour, thickness, cv2.LINE_AA)
+            cv2.line(picture, dots[first], dots[second], colour, limb, cv2.LINE_AA)
     for dot, visible in zip(dots, shown, strict=True):
         if visible:
-            cv2.circle(picture, dot, thickness + 1, colour, -1, cv2.LINE_AA)
+            cv2.circle(picture, dot, limb + 1, colour, -1, cv2.LINE_AA)

@@ -58,7 +58,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def metric_tables(document: Mapping[str, Any]) -> list[Table]:
     """The tables that `humar-edge val` prints."""
     title = "in %, top-1 prediction, entries whose person is present"
-    figures = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    figures = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in ("", "entries", *COLUMNS):
         figures.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for name, group in geometry_rows(document):

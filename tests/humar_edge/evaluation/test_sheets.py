@@ -7,7 +7,16 @@ from refhuman_factory import annotation, image, nobody, write_split
 from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.evaluation.evaluator import Evaluator, Prediction
 from humar_edge.evaluation.report import cases
-from humar_edge.evaluation.sheets import ANNOTATED, PREDICTED, TILE, contact_sheet, draw_outcome, figures_line
+from humar_edge.evaluation.sheets import (
+    ANNOTATED,
+    GAP,
+    PREDICTED,
+    TILE,
+    caption_lines,
+    contact_sheet,
+    draw_outcome,
+    figures_line,
+)
 
 BOX = (20, 10, 60, 110)
 
@@ -41,7 +50,7 @@ def test_a_picture_shows_annotation_and_prediction(evaluator):
 
 def test_a_sheet_has_a_tile_for_each(evaluator):
     sheet = contact_sheet(evaluator.outcomes, columns=3)
-    assert sheet.dtype == np.uint8 and sheet.shape[1] == 3 * TILE and sheet.shape[0] > 2 * TILE
+    assert sheet.dtype == np.uint8 and sheet.shape[1] == 3 * TILE + 2 * GAP and sheet.shape[0] > 2 * TILE
     assert figures_line(evaluator.outcomes[0]).startswith("score 0.90 OKS")
     assert figures_line(evaluator.outcomes[4]) == "nobody; score 0.90"
 
@@ -50,3 +59,9 @@ def test_predictions_far_outside_do_not_break_the_picture(evaluator):
     entry = evaluator.outcomes[0].entry
     outcome = evaluator.update(entry, Prediction(0.5, np.full(4, np.nan), np.full((17, 3), np.inf)))
     assert draw_outcome(outcome).shape == (210, TILE, 3)
+
+
+def test_long_captions_are_wrapped_and_cut_at_words():
+    assert caption_lines("a man in bläck") == ["a man in bl?ck"]
+    first, second = caption_lines("the tall man " * 20)
+    assert max(len(first), len(second)) <= 42 and second.endswith(" ...") and caption_lines("") == [""]
