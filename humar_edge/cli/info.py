@@ -215,10 +215,17 @@ def command(
     vram: str | None,
     as_json: bool,
 ) -> None:
-    """Layers, inputs and outputs, and memory of a combination, or the contents of a BUNDLE."""
-    if [bundle, model, combo].count(None) != 2:
+    """Layers, inputs and outputs, and memory of a combination, or the contents of a BUNDLE.
+
+    Without either it is about the embedded bundle.
+    """
+    if [bundle, model, combo].count(None) < 2:
         raise click.UsageError("name either a bundle's folder or --combo NAME")
     bundle = bundle or model
+    if bundle is None and combo is None:
+        from humar_edge.bundle import default_bundle_path
+
+        bundle = default_bundle_path()
     limit = None
     if vram:
         from humar_edge.runtime.memory import parse_vram

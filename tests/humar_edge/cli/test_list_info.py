@@ -9,6 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from humar_edge.bundle import DEFAULT_BUNDLE
 from humar_edge.cli.info import command as info
 from humar_edge.cli.info import contract
 from humar_edge.cli.list_ import command as list_
@@ -93,7 +94,7 @@ def test_unknown_names_and_sizes_are_refused() -> None:
         error = CliRunner().invoke(command, arguments).exception
         assert isinstance(error, ConfigError)
         assert message in str(error)
-    assert "either a bundle's folder or --combo" in CliRunner().invoke(info, []).output
+    assert "either a bundle's folder or --combo" in CliRunner().invoke(info, ["x", "--combo", "y"]).output
 
 
 def test_contract_is_the_documented_one() -> None:
@@ -145,6 +146,12 @@ def test_info_of_a_bundle_estimates_its_memory(tiny_bundle) -> None:
     assert "bundle does not fit into 256 MiB (estimate)" in done.output
     assert isinstance(CliRunner().invoke(info, [*arguments[:2], "--vram", "lots"]).exception, ConfigError)
     assert "either a bundle" in CliRunner().invoke(info, [*arguments, str(tiny_bundle)]).output
+
+
+def test_info_is_about_the_embedded_bundle_unless_told_otherwise() -> None:
+    done = CliRunner().invoke(info, ["--vram", "4G", "--json"])
+    found = json.loads(done.stdout)
+    assert found["name"] == DEFAULT_BUNDLE and found["vram"]["bundle"]["fits"]
 
 
 def test_info_of_a_combination_checks_every_precision() -> None:
