@@ -1,7 +1,8 @@
-"""Drawing a person over a frame: mask, box, skeleton and label, all scaled to the size of the picture."""
+"""Drawing people over a frame: mask, box, skeleton and label, all scaled to the size of the picture."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,13 +16,24 @@ if TYPE_CHECKING:
     from humar_edge.results import Person
 
 Colour = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]
 
 LEFT: Colour = (80, 175, 255)
 RIGHT: Colour = (255, 180, 60)
 CENTRE: Colour = (120, 235, 130)
-ACCENT: Colour = (215, 110, 255)
-"""BGR. Orange and blue are told apart by most colour-blind people too; the accent is for mask, box and label."""
+"""BGR. Orange and blue are told apart by most colour-blind people too."""
 
+ACCENTS: tuple[Colour, ...] = (
+    (215, 110, 255),
+    (230, 225, 80),
+    (90, 230, 250),
+    (255, 140, 160),
+    (120, 240, 190),
+    (225, 225, 225),
+)
+"""BGR of mask, box and label: one prompt after the other, then from the beginning again."""
+
+_MISSING: Colour = (70, 70, 220)
 _DARK: Colour = (32, 28, 26)
 _LIGHT: Colour = (250, 250, 250)
 
@@ -49,17 +61,33 @@ def draw_person(frame: np.ndarray, person: Person) -> np.ndarray:
     Raises:
         ValueError: The frame has another size.
     """
+    return draw_people(frame, [person])
+
+
+def draw_people(frame: np.ndarray, persons: Sequence[Person]) -> np.ndarray:
+    """As `draw_person` for several people: every one in a colour of their own, no label over another.
+
+    Args:
+        frame: uint8 BGR [H, W, 3] (or anything `as_bgr` takes) of the people's `frame_size`.
+        persons: Whom to draw, one per prompt; the order chooses the colours.
+
+    Raises:
+        ValueError: The frame has another size.
+    """
     canvas = as_bgr(frame).copy()
-    if canvas.shape[:2] != tuple(person.frame_size):
-        raise ValueError(f"the frame is {canvas.shape[:2]}, the person was found in {tuple(person.frame_size)}")
-    if not person.found:
-        _draw_banner(canvas, person)
-        return canvas
     thickness = _thickness(canvas)
-    _draw_mask(canvas, person.mask, thickness)
-    _draw_box(canvas, person.box_xyxy, thickness)
-    _draw_skeleton(canvas, person.keypoints, thickness)
-    _draw_label(canvas, person)
+    for number, person in enumerate(persons):
+        if canvas.shape[:2] != tuple(person.frame_size):
+            raise ValueError(f"the frame is {canvas.shape[:2]}, the person was found in {tuple(person.frame_size)}")
+        if person.found:
+            accent = ACCENTS[number % len(ACCENTS)]
+            _draw_mask(canvas, person.mask, accent, thickness)
+            _draw_box(canvas, person.box_xyxy, accent, thickness)
+            _draw_skeleton(canvas, person.keypoints, thickness)
+    # Labels last, so that nobody covers somebody else's.
+    taken: list[Rectangle] = []
+    for number, person in enumerate(persons):
+        _draw_label(canvas, person, ACCENTS[number % len(ACCENTS)], taken)
     return canvas
 
 
@@ -71,19 +99,19 @@ def _font_scale(canvas: np.ndarray) -> float:
     return float(np.clip(min(canvas.shape[:2]) / 900, 0.4, 2.5))
 
 
-def _draw_mask(canvas: np.ndarray, mask: np.ndarray, thickness: int) -> None:
+def _draw_mask(canvas: np.ndarray, mask: np.ndarray, accent: Colour, thickness: int) -> None:
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if not width or not height:
         return
     # Only the mask's own rectangle is touched: blending whole 4K frames is slow.
     part, inside = canvas[y : y + height, x : x + width], mask[y : y + height, x : x + width]
-    tinted = cv2.addWeighted(part, 1 - _MASK_OPACITY, np.full_like(part, ACCENT), _MASK_OPACITY, 0)
+    tinted = cv2.addWeighted(part, 1 - _MASK_OPACITY, np.full_like(part, accent), _MASK_OPACITY, 0)
     part[inside] = tinted[inside]
     contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
-    cv2.drawContours(canvas, contours, -1, ACCENT, max(1, thickness // 2), cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, accent, max(1, thickness // 2), cv2.LINE_AA)
 
 
-def _draw_box(canvas: np.ndarray, box: np.ndarray, thickness: int) -> None:
+def _draw_box(canvas: np.ndarray, box: np.ndarray, accent: Colour, thickness: int) -> None:
     left, top, right, bottom = np.round(box).astype(int).tolist()
     # The box's far edges lie between pixels; the last pixel inside is one before.
     right, bottom = max(left, right - 1), max(top, bottom - 1)
@@ -92,7 +120,7 @@ def _draw_box(canvas: np.ndarray, box: np.ndarray, thickness: int) -> None:
         for y, inward_y in ((top, arm), (bottom, -arm)):
             corner = np.array([(x + inward_x, y), (x, y), (x, y + inward_y)])
             cv2.polylines(canvas, [corner], False, _DARK, thickness + 2, cv2.LINE_AA)
-            cv2.polylines(canvas, [corner], False, ACCENT, thickness, cv2.LINE_AA)
+            cv2.polylines(canvas, [corner], False, accent, thickness, cv2.LINE_AA)
 
 
 def _side(*names: str) -> Colour:
@@ -130,19 +158,23 @@ def _draw_skeleton(canvas: np.ndarray, keypoints: np.ndarray, thickness: int) ->
         cv2.circle(canvas, place, radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _draw_label(canvas: np.ndarray, person: Person) -> None:
-    left, top, _, bottom = person.box_xyxy.tolist()
-    _draw_panel(
-        canvas, printable(person.text), f" {person.score:.0%}", (round(left), round(top), round(bottom)), ACCENT
-    )
+def _draw_label(canvas: np.ndarray, person: Person, accent: Colour, taken: list[Rectangle]) -> None:
+    text, tail = printable(person.text), f" {person.score:.0%}"
+    if person.found:
+        left, top, _, bottom = (round(value) for value in person.box_xyxy.tolist())
+        _draw_panel(canvas, text, tail, (left, top, bottom), accent, taken)
+    else:
+        _draw_panel(canvas, f"not found: {text}" if text else "not found", tail, None, _MISSING, taken)
 
 
-def _draw_banner(canvas: np.ndarray, person: Person) -> None:
-    text = printable(person.text)
-    _draw_panel(canvas, f"not found: {text}" if text else "not found", f" {person.score:.0%}", None, (70, 70, 220))
-
-
-def _draw_panel(canvas: np.ndarray, text: str, tail: str, anchor: tuple[int, int, int] | None, colour: Colour) -> None:
+def _draw_panel(
+    canvas: np.ndarray,
+    text: str,
+    tail: str,
+    anchor: tuple[int, int, int] | None,
+    colour: Colour,
+    taken: list[Rectangle],
+) -> None:
     """A line of text on a dark panel with a coloured edge, always inside the frame.
 
     Args:
@@ -151,6 +183,7 @@ def _draw_panel(canvas: np.ndarray, text: str, tail: str, anchor: tuple[int, int
         tail: Kept at its end.
         anchor: Left, top and bottom of the box it belongs to; None puts the panel into the top-left corner.
         colour: Of the edge.
+        taken: Where panels are already; this one is added.
     """
     height, width = canvas.shape[:2]
     scale = _font_scale(canvas)
@@ -162,13 +195,21 @@ def _draw_panel(canvas: np.ndarray, text: str, tail: str, anchor: tuple[int, int
     panel_width, panel_height = text_width + 2 * pad + edge, ascent + descent + pad
     if panel_width > width or panel_height > height:
         return
-    left, top = 0, 0
+    left, places, step = 0, [0], panel_height + max(1, pad // 4)
     if anchor is not None:
         left = min(max(anchor[0], 0), width - panel_width)
-        above, below = anchor[1] - panel_height - pad // 2, anchor[2] + pad // 2
         # Above the box, else below it, else over the feet rather than over the face.
-        top = min(above if above >= 0 else below, height - panel_height)
+        places = [anchor[1] - panel_height - pad // 2, anchor[2] + pad // 2, height - panel_height]
+    rows = [*places, *(place + sign * n * step for n in range(1, 7) for place in places for sign in (-1, 1))]
+    inside = [top for top in rows if 0 <= top <= height - panel_height]
+    free = (top for top in inside if not _meets((left, top, left + panel_width, top + panel_height), taken))
+    top = next(free, inside[0])
+    taken.append((left, top, left + panel_width, top + panel_height))
     panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = cv2.addWeighted(panel, 1 - _PANEL_OPACITY, np.full_like(panel, _DARK), _PANEL_OPACITY, 0)
     panel[:, :edge] = colour
     write(canvas, line, (left + edge + pad, top + pad // 2 + ascent), scale, _LIGHT)
+
+
+def _meets(one: Rectangle, others: Iterable[Rectangle]) -> bool:
+    return any(one[0] < o[2] and o[0] < one[2] and one[1] < o[3] and o[1] < one[3] for o in others)

@@ -11,6 +11,7 @@ import numpy as np
 
 from humar_edge.errors import SinkError
 from humar_edge.results import Person
+from humar_edge.runtime.draw import draw_people
 from humar_edge.runtime.sinks.base import NullSink, Sink, StopRequested
 from humar_edge.runtime.sinks.pictures import CODECS, DirectorySink, ImageSink, VideoSink
 from humar_edge.runtime.sinks.records import CocoSink, CsvSink, JsonlSink
@@ -93,9 +94,7 @@ def annotate(image: np.ndarray, persons: Sequence[Person]) -> np.ndarray:
         image: BGR uint8 [H, W, 3].
         persons: Results for this frame, one per prompt.
     """
-    for person in persons:
-        image = person.plot(image)
-    return image
+    return draw_people(image, persons)
 
 
 class Sinks:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from humar_edge.results import Person
-from humar_edge.runtime.draw import CENTRE, LEFT, RIGHT, draw_person
+from humar_edge.runtime.draw import ACCENTS, CENTRE, LEFT, RIGHT, draw_people, draw_person
 from humar_edge.runtime.lettering import measure, printable, shorten, stroke
 
 SIZE = (360, 480)
@@ -64,6 +64,26 @@ def test_the_label_stays_in_the_frame(frame, person, box):
     drawn = replace(bare, text=text).plot(frame)
     dark = (drawn.max(axis=2) < 80).sum(axis=1)
     assert dark.max() > 300  # nearly as wide as the frame, and nothing of it cut off by an exception
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["same box", "banners"])
+@pytest.mark.parametrize("top", [60, 2], ids=["above", "below"])
+def test_several_labels_do_not_cover_each_other(frame, person, found, top):
+    """Six prompts that mean the same person, or nobody: each label adds as many dark rows as the one before."""
+    box = np.array([150, top, 330, 200], np.float32)
+    bare = replace(person, mask_source=None, keypoints=np.zeros((17, 3), np.float32), box_xyxy=box, found=found)
+    areas = []
+    for count in (1, 2, 6):
+        drawn = draw_people(frame, [replace(bare, text="somebody", score=0.9)] * count)
+        areas.append(int((drawn.max(axis=2) < 80).sum()))
+    corners = 1500  # of the box, drawn over each other
+    assert areas[1] > 1.6 * (areas[0] - corners) and areas[2] > 4.5 * (areas[0] - corners)
+
+
+def test_everybody_has_a_colour(frame, person):
+    drawn = draw_people(frame, [person, replace(person, box_xyxy=BOX - [100, 0, 100, 0])])
+    for colour in ACCENTS[:2]:
+        assert (drawn == colour).all(axis=2).sum() > 50
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (40, 12), (2160, 3840)])
