@@ -28,6 +28,7 @@ FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars"
 ).split()
+PROMPTS = ("the man in red", "the woman in blue")
 LARGEST = 300_000
 """Bytes; pictures are reduced to fewer colours until they fit."""
 
@@ -87,9 +88,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--model", help="bundle (default: the embedded one)")
     parser.add_argument("--backend", help="backend (default: the best available)")
+    parser.add_argument("--text", action="append", help=f"prompt, repeatable (default: {', '.join(PROMPTS)})")
     parser.add_argument("--wait", type=float, default=8.0, help="seconds to watch before a picture (default 8)")
     arguments = parser.parse_args()
-    options = ["--port", "0", "--threads", "1", "--text", "the man in red", "--text", "the woman in blue"]
+    options = ["--port", "0", "--threads", "1"]
+    for text in arguments.text or PROMPTS:
+        options += ["--text", text]
     for name in ("model", "backend"):
         if value := getattr(arguments, name):
             options += [f"--{name}", value]

@@ -84,10 +84,11 @@ def soak(server: subprocess.Popen[str], port: int, minutes: float) -> list[dict[
     viewers = [Viewer(port), Viewer(port)]
     lazy = socket.create_connection(("127.0.0.1", port))
     lazy.sendall(b"GET /stream.mjpg HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    started, rows = time.monotonic(), []
+    started, rows, turn = time.monotonic(), list[dict[str, float]](), 0
     print(f"{'s':>6} {'RSS MB':>8} {'threads':>8} {'files':>6} {'FPS':>6} {'pictures':>14}")
-    for turn in range(max(int(minutes * 60 / INTERVAL_S), 10)):
+    while time.monotonic() - started < 60 * minutes or turn < 10:
         disturb(port, turn)
+        turn += 1
         time.sleep(INTERVAL_S)
         state, row = call(port, "GET", "/api/state"), measure(server.pid)
         rows.append(row)
@@ -138,7 +139,11 @@ def main() -> None:
             sys.exit("the server did not start")
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            print("the server did not end within 60 s of SIGTERM")
     print(f"grew: {', '.join(problems)}" if problems else "nothing grew")
     sys.exit(bool(problems))
 
