@@ -35,8 +35,10 @@ def cores() -> int:
 
 
 def load() -> float | None:
-    """Load average of the last minute; None where the system has none."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    """Load average of the last minute; None where the system has none, as in some containers."""
+    with suppress(AttributeError, OSError):
+        return os.getloadavg()[0]
+    return None
 
 
 def cpu_name() -> str:

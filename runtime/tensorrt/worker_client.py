@@ -104,6 +104,8 @@ def _follow(process: subprocess.Popen[str], request: dict[str, Any], report: Cal
             event = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(event, dict) or "event" not in event:
+            continue  # a library printed something that happens to be JSON
         if event["event"] in ("done", "failed"):
             last = event
         else:

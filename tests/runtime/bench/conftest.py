@@ -48,13 +48,20 @@ def pair(result) -> list[Measured]:
 
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
-    """The GPU with doubles of TensorRT and cuda-python; the test fails when it leaks or broke a rule of CUDA."""
+    """The GPU with doubles of TensorRT and cuda-python; the test fails when it leaks or broke a rule of CUDA.
+
+    Sensors of the machine that runs the test, nvidia-smi for one, know nothing of this GPU and are left out.
+    """
     pytest.importorskip("onnxruntime")
     import doubles
+
+    from humar_edge.runtime.bench import power
 
     monkeypatch.setenv("HUMAR_EDGE_CACHE", str(tmp_path / "cache"))
     for name in ("HUMAR_EDGE_CUDA", "HUMAR_EDGE_PLUGIN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(power, "SYS", tmp_path / "no-sensors")
+    monkeypatch.setattr(power, "METERS", {"gpu": (), "cpu": ()})
     found = doubles.install(monkeypatch, tmp_path)
     yield found
     gc.collect()

@@ -137,6 +137,16 @@ def test_a_system_without_proc(monkeypatch, tmp_path):
     assert isinstance(process.cpu_name(), str)
 
 
+def test_a_system_without_load_averages(monkeypatch):
+    def unobtainable():
+        raise OSError("Load averages are unobtainable")
+
+    monkeypatch.setattr(process.os, "getloadavg", unobtainable)
+    assert process.load() is None
+    monkeypatch.delattr(process.os, "getloadavg")
+    assert process.load() is None
+
+
 def test_the_name_of_a_board(monkeypatch, tmp_path):
     monkeypatch.setattr(process, "PROC", tmp_path)
     (tmp_path / "device-tree").mkdir()

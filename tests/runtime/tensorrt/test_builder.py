@@ -174,6 +174,24 @@ def test_worker_that_does_not_start_says_why(make, small, monkeypatch):
         builder.engine()
 
 
+TALKATIVE = """
+import json
+for line in ("7", "[]", "{}", "plain words", json.dumps({"event": "step", "phase": "p", "step": 0})):
+    print(line)
+print(json.dumps({"event": "done", "engine_bytes": 1, "seconds": 0.0, "peak_rss": 1}))
+"""
+
+
+def test_what_libraries_print_is_no_event(gpu, monkeypatch, tmp_path):
+    from humar_edge.runtime.tensorrt import worker_client
+
+    (tmp_path / "stand_in" / "talkative.py").write_text(TALKATIVE)
+    monkeypatch.setattr(worker_client, "WORKER", "talkative")
+    events: list[dict] = []
+    assert worker_client.run_worker({}, events.append)["engine_bytes"] == 1
+    assert [event["event"] for event in events] == ["step"]
+
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -247,13 +265,18 @@ def test_read_only_cache_builds_for_this_run_only(gpu, small, watcher, feed, tmp
     assert any("is not writable (Not a directory)" in m and "set HUMAR_EDGE_CACHE" in m for m in watcher.messages)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_directory_without_write_permission(gpu, make, small, watcher, tmp_path):
+def test_directory_without_write_permission(gpu, make, small, watcher, tmp_path, monkeypatch):
     directory = tmp_path / "cache" / "tensorrt"
     directory.mkdir(parents=True)
     directory.chmod(0o500)
-    assert make(small).engine().path is None
+    if os.access(directory, os.W_OK):  # root may write everywhere, except to what is mounted read-only
+        asked = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != directory and asked(path, mode))
+    made = make(small).engine()
     directory.chmod(0o700)
+    assert made.path is None and made.data.startswith(b"FAKE-PLAN ")
+    assert any("is not writable (Permission denied)" in message for message in watcher.messages)
+    assert files(tmp_path) == []
 
 
 def test_readable_engine_in_a_read_only_cache_is_used(make, small, monkeypatch):
