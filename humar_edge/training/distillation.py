@@ -22,22 +22,32 @@ WEIGHTS = {"teach_select": 1.0, "teach_heat": 0.2, "teach_mask": 2.0}
 """Parts and their weights; those of heatmaps and masks are the weights of the true ones."""
 
 
-class View(NamedTuple):
-    """What a teacher says about N prompts and the D people that the student decoded, in the student's units.
+class Seen(NamedTuple):
+    """What a teacher says about the D people that the student decoded, on the student's windows.
 
     Attributes:
-        logits: [N,cells+1] of choosing each cell of the stride-8 map, or "nobody".
-        heatmaps: [D,17,rows,columns] logits on the student's windows; None (like the rest) when D is 0.
+        heatmaps: [D,17,rows,columns] logits.
         joints: [D,17] how much each of those counts, in [0,1].
-        mask: [D,rows,columns] probabilities on the student's windows.
+        mask: [D,rows,columns] probabilities.
         trust: [D] how much each mask counts, in [0,1].
     """
 
+    heatmaps: Tensor
+    joints: Tensor
+    mask: Tensor
+    trust: Tensor
+
+
+class View(NamedTuple):
+    """What a teacher says, in the student's units.
+
+    Attributes:
+        logits: [N,cells+1] of choosing each cell of the stride-8 map, or "nobody", for N prompts.
+        seen: The decoded people; None when there are none.
+    """
+
     logits: Tensor
-    heatmaps: Tensor | None = None
-    joints: Tensor | None = None
-    mask: Tensor | None = None
-    trust: Tensor | None = None
+    seen: Seen | None = None
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -51,12 +61,11 @@ def compare(decoding: Decoding, view: View, weight: float) -> dict[str, Tensor]:
     logits = decoding.selection.logits
     rows, people = shared_counts(len(logits), len(decoding.rows), device=logits.device)
     parts = {"teach_select": divergence(logits, view.logits).sum() / rows}
-    if decoding.found is not None and view.heatmaps is not None and view.mask is not None:
-        ours = decoding.found
-        heat = divergence(ours.heatmaps.flatten(2), view.heatmaps.flatten(2)) * view.joints
-        pixels = F.binary_cross_entropy_with_logits(ours.mask, view.mask, reduction="none").mean((1, 2))
+    if (ours := decoding.found) is not None and (theirs := view.seen) is not None:
+        heat = divergence(ours.heatmaps.flatten(2), theirs.heatmaps.flatten(2)) * theirs.joints
+        pixels = F.binary_cross_entropy_with_logits(ours.mask, theirs.mask, reduction="none").mean((1, 2))
         parts["teach_heat"] = heat.mean(1).sum() / people
-        parts["teach_mask"] = (pixels * view.trust).sum() / people
+        parts["teach_mask"] = (pixels * theirs.trust).sum() / people
     return {name: weight * WEIGHTS[name] * value for name, value in parts.items()}
 
 
@@ -92,7 +101,7 @@ class LightTeacher:
         picked = rows.p2[decoding.rows]
         found = self.network.transformer.decode(x[decoding.rows], picked, chosen, decoding.cell, decoding.window)
         joints = torch.ones(found.heatmaps.shape[:2], device=x.device)
-        return View(selection.logits, found.heatmaps, joints, found.mask.sigmoid(), joints[:, 0])
+        return View(selection.logits, Seen(found.heatmaps, joints, found.mask.sigmoid(), joints[:, 0]))
 
     def losses(self, batch: Batch, decoding: Decoding) -> dict[str, Tensor]:
         """Parts of the loss, weighted."""

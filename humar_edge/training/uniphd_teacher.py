@@ -11,7 +11,7 @@ from humar_edge.models.heads.resample import crop
 from humar_edge.models.original.uniphd import Referred
 from humar_edge.training.batch import Batch
 from humar_edge.training.boxes import iou
-from humar_edge.training.distillation import WEIGHTS, View, compare
+from humar_edge.training.distillation import WEIGHTS, Seen, View, compare
 from humar_edge.training.losses import Decoding, cell_targets
 from humar_edge.training.text_cache import TextCache
 from humar_edge.training.uniphd_step import ReferringUniPHD
@@ -105,7 +105,8 @@ class OriginalTeacher:
         trust = (iou(boxes[rows], batch.box[rows]) > SAME_PERSON).float()
         heatmaps, inside = heat(answer.keypoints[rows, :, :2], window)
         mask = crop(answer.mask[rows, None].sigmoid(), window.corner, window.size, WINDOW)[:, 0]
-        return View(logits, heatmaps, inside * answer.keypoints[rows, :, 2] * trust[:, None], mask, trust)
+        joints = inside * answer.keypoints[rows, :, 2] * trust[:, None]
+        return View(logits, Seen(heatmaps, joints, mask, trust))
 
     def losses(self, batch: Batch, decoding: Decoding) -> dict[str, Tensor]:
         """Parts of the loss, weighted."""

@@ -143,25 +143,25 @@ def test_an_answer_of_the_original_in_units_of_the_student(batch: Batch) -> None
     target = cell_targets(batch.box, batch.mask, batch.has_mask, tuple(decoding.features.shape[-2:]))
     shown = batch.present
     assert ((shares[shown, :-1] - 0.9 * target[shown]).abs().sum(1) / 2).max() < 0.2  # its mask is coarser
-    assert view.heatmaps is not None and view.joints is not None and view.mask is not None and view.trust is not None
-    assert view.trust.all() and decoding.found is not None
+    seen = view.seen
+    assert seen is not None and seen.trust.all() and decoding.found is not None
     # students that look where the teacher looks, and paint what it paints, have (almost) nothing to learn
-    found = decoding.found._replace(heatmaps=view.heatmaps, mask=torch.logit(view.mask.clamp(1e-4, 1 - 1e-4)))
+    found = decoding.found._replace(heatmaps=seen.heatmaps, mask=torch.logit(seen.mask.clamp(1e-4, 1 - 1e-4)))
     same = compare(decoding._replace(selection=decoding.selection._replace(logits=view.logits), found=found), view, 1.0)
     assert same["teach_select"] < 1e-5 and same["teach_heat"] < 1e-5 and same["teach_mask"] < 0.5 * losses["teach_mask"]
     assert losses["teach_select"] > 0.1 and losses["teach_heat"] > 0.01
     rows = decoding.rows
-    peak = view.heatmaps.flatten(2).argmax(2)
+    peak = seen.heatmaps.flatten(2).argmax(2)
     grid = cell_centres(*WINDOW).flatten(1).T[peak]
     points = found.corner[:, None] + grid * found.size[:, None]
     close = (points - batch.keypoints[rows, :, :2]).abs() <= found.size[:, None] / torch.tensor([WINDOW[1], WINDOW[0]])
-    assert close.all(2)[view.joints > 0].all() and (view.joints > 0).float().mean() > 0.5
+    assert close.all(2)[seen.joints > 0].all() and (seen.joints > 0).float().mean() > 0.5
 
 
 def test_the_original_s_view_of_another_person_is_not_learnt(batch: Batch) -> None:
     answer = answer_about(batch, 0.9)
     _, view, losses = viewed(batch, answer._replace(box=torch.cat([answer.box[:, :2] + 0.5, answer.box[:, 2:]], 1)))
-    assert view.trust is not None and not view.trust.any()
+    assert view.seen is not None and not view.seen.trust.any()
     assert losses["teach_heat"] == 0 and losses["teach_mask"] == 0 and losses["teach_select"] > 0
 
 
