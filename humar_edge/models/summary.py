@@ -19,6 +19,8 @@ from humar_edge.models.tokenizer import TOKENS
 
 BYTES = {"FP32": 4.0, "FP16": 2.0}
 _INT8_TYPES = (nn.Conv1d, nn.Conv2d, nn.Linear)
+INT8_PARTS = ("neck", "fusion", "instance")
+"""Parts of a light transformer that the standard INT8 plan covers beside the backbone; of `original` it covers none."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,13 @@ FAMILIES: dict[str, Callable[..., tuple[nn.Module, Callable[..., Any]]]] = {
 
 @dataclass(frozen=True)
 class Network:
-    """A combination's untrained vision network and the size of its text encoder."""
+    """A combination's untrained vision network, the size of its text encoder, and the transformer's parts in INT8."""
 
     backbone: nn.Module
     transformer: nn.Module
     vision: Callable[..., Any]
     text_parameters: int
+    int8_parts: tuple[nn.Module, ...] = ()
 
     @property
     def width(self) -> int:
@@ -166,7 +169,9 @@ def build(combo: Combo) -> Network:
     text_parameters, dim = text_size(combo.text_encoder_type)
     backbone = backbone_of(combo.backbone)
     transformer, vision = FAMILIES[combo.transformer_type](backbone, dim, combo.overrides)
-    return Network(backbone, transformer, vision, text_parameters)
+    light = combo.transformer_type != "original"
+    parts = tuple(transformer.get_submodule(name) for name in INT8_PARTS) if light else ()
+    return Network(backbone, transformer, vision, text_parameters, parts)
 
 
 def check_input_size(size: tuple[int, int]) -> None:
@@ -254,12 +259,15 @@ def memory_estimate(network: Network, cost: Cost) -> dict[str, dict[str, int]]:
     """Estimated bytes of the vision engine: weights, activations and their sum at each precision.
 
     Activations are the peak of a run layer by layer; engines that fuse layers need less, their workspace comes on top.
-    At INT8 they are counted as FP16, because attention, normalisations and heads stay in floating point.
+    INT8 is that of the plan `int8-fp16`: backbone, neck, fusion and instance window of a light network have 8-bit
+    weights, of `original` the backbone alone; all else is FP16, activations too, because attention, normalisations and
+    heads stay in floating point.
     """
-    weights = {
-        name: sum(weight_bytes(part)[name] for part in (network.backbone, network.transformer))
-        for name in (*BYTES, "INT8")
-    }
+    backbone, transformer = weight_bytes(network.backbone), weight_bytes(network.transformer)
+    transformer["INT8"] = transformer["FP16"] - sum(
+        saved["FP16"] - saved["INT8"] for saved in map(weight_bytes, network.int8_parts)
+    )
+    weights = {name: backbone[name] + transformer[name] for name in backbone}
     activations = {"FP32": cost.peak_bytes, "FP16": cost.peak_bytes // 2, "INT8": cost.peak_bytes // 2}
     return {
         name: {"weights": weights[name], "activations": activations[name], "total": weights[name] + activations[name]}

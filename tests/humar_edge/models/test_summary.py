@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -79,7 +80,9 @@ def test_weights_and_memory_at_each_precision() -> None:
     estimate = memory_estimate(network, SimpleNamespace(peak_bytes=1000))
     assert estimate["FP32"] == {"weights": 4 * 137, "activations": 1000, "total": 4 * 137 + 1000}
     assert estimate["FP16"]["total"] == 2 * 137 + 500
-    assert estimate["INT8"]["total"] < estimate["FP16"]["total"]
+    assert estimate["INT8"]["weights"] == 108 + 4 * 4 + 2 * 4 + 2 * 25, "the transformer stays FP16"
+    covered = replace(network, int8_parts=(network.transformer.out,))
+    assert memory_estimate(covered, SimpleNamespace(peak_bytes=0))["INT8"]["weights"] == 132 + 20 + 4 * 5 + 2 * 5
 
 
 @pytest.mark.parametrize(
