@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, tuple[str, list[int]]]
 
+LINE = 80
+"""Columns of a line, where there is room for it."""
+
 TEXT_BYTES = {"FP32": 4, "FP16": 2, "INT8": 1}
 """Bytes per parameter of the text encoder when an engine has this precision."""
 
@@ -163,14 +166,17 @@ def _print_combo(found: dict[str, Any]) -> None:
         f"vision network at {height}x{width}: {macs['vision']:.2f} GMACs, {macs['backbone']:.2f} in the backbone"
     )
     _print_contract(found["contract"])
-    click.echo("\nestimated memory of the vision engine (MB): weights + largest set of intermediate results")
+    click.echo("\nestimated memory of the vision engine (MB): weights + largest set of results")
     for precision, sizes in found["memory_bytes"].items():
         weights, activations, total = (sizes[key] / 1e6 for key in ("weights", "activations", "total"))
         click.echo(f"  {precision}  {weights:8.1f} + {activations:8.1f} = {total:8.1f}")
-    click.echo("\nlayers")
+    click.echo("\nlayers, parameters, and shapes of the outputs without the batch")
+    names, kinds = (max((len(layer[key]) for layer in found["layers"]), default=0) for key in ("name", "kind"))
     for layer in found["layers"]:
-        shapes = " ".join(str(list(shape)) for shape in layer["outputs"][:4])
-        click.echo(f"  {layer['name']:<36} {layer['kind']:<22} {layer['parameters']:>11,}  {shapes}")
+        line = f"  {layer['name']:<{names}} {layer['kind']:<{kinds}} {layer['parameters']:>10,}"
+        shapes = " ".join("x".join(map(str, shape[1:] or shape)) for shape in layer["outputs"][:4])
+        fits = len(line) + len(shapes) < LINE - 1
+        click.echo(f"{line}  {shapes}".rstrip() if fits else f"{line}\n{shapes:>{LINE}}")
 
 
 def _print_bundle(found: dict[str, Any]) -> None:
