@@ -1,0 +1,56 @@
+"""TensorRT-RTX compiles every combination in FP32, FP16 and INT8, for one target; all of them: tools/check_table.py.
+
+Runs where TensorRT-RTX is installed, or HUMAR_EDGE_RTX_PYTHON names an interpreter that has it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("torch")
+pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
+for needed in ("onnxruntime", "onnxsim", "timm", "transformers"):
+    pytest.importorskip(needed)
+
+from humar_edge.combos import COMBOS  # noqa: E402
+from humar_edge.export.rtx import compile_onnx  # noqa: E402
+
+PYTHON = os.environ.get("HUMAR_EDGE_RTX_PYTHON") or (sys.executable if find_spec("tensorrt_rtx") else None)
+SIZE = 256
+"""Below it the compiler crashes on linear attention (docs/rtx-check-table.md)."""
+TARGET = "SM89"
+"""The one that compiles fastest."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PYTHON is None, reason="TensorRT-RTX is not installed")]
+
+
+def check_table():
+    spec = spec_from_file_location("check_table", Path(__file__).parents[2] / "tools" / "check_table.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pairs():
+    """One combination for every engine that differs."""
+    found = {}
+    for engine in ("vision", "text"):
+        for name, combo in COMBOS.items():
+            second = combo.text_encoder_type if engine == "text" else combo.backbone
+            found.setdefault(f"{engine}-{combo.transformer_type}-{second}", (engine, name))
+    return [pytest.param(*pair, id=name) for name, pair in found.items()]
+
+
+@pytest.mark.parametrize(("engine", "name"), pairs())
+def test_compiles_in_every_precision(engine, name, tmp_path):
+    for precision, model in check_table().graphs(engine, name, SIZE):
+        path = tmp_path / f"{precision}.onnx"
+        onnx.save(model, str(path))
+        result = compile_onnx(path, [TARGET], PYTHON, 600)
+        assert result["ok"], (precision, result)
