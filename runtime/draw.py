@@ -64,30 +64,31 @@ def draw_person(frame: np.ndarray, person: Person) -> np.ndarray:
     return draw_people(frame, [person])
 
 
-def draw_people(frame: np.ndarray, persons: Sequence[Person]) -> np.ndarray:
+def draw_people(frame: np.ndarray, persons: Sequence[Person | None]) -> np.ndarray:
     """As `draw_person` for several people: every one in a colour of their own, no label over another.
 
     Args:
         frame: uint8 BGR [H, W, 3] (or anything `as_bgr` takes) of the people's `frame_size`.
-        persons: Whom to draw, one per prompt; the order chooses the colours.
+        persons: Whom to draw, one per prompt; the order chooses the colours. None keeps a place for somebody who is
+            not to be drawn.
 
     Raises:
         ValueError: The frame has another size.
     """
     canvas = as_bgr(frame).copy()
     thickness = _thickness(canvas)
-    for number, person in enumerate(persons):
+    drawn = [(ACCENTS[n % len(ACCENTS)], person) for n, person in enumerate(persons) if person is not None]
+    for accent, person in drawn:
         if canvas.shape[:2] != tuple(person.frame_size):
             raise ValueError(f"the frame is {canvas.shape[:2]}, the person was found in {tuple(person.frame_size)}")
         if person.found:
-            accent = ACCENTS[number % len(ACCENTS)]
             _draw_mask(canvas, person.mask, accent, thickness)
             _draw_box(canvas, person.box_xyxy, accent, thickness)
             _draw_skeleton(canvas, person.keypoints, thickness)
     # Labels last, so that nobody covers somebody else's.
     taken: list[Rectangle] = []
-    for number, person in enumerate(persons):
-        _draw_label(canvas, person, ACCENTS[number % len(ACCENTS)], taken)
+    for accent, person in drawn:
+        _draw_label(canvas, person, accent, taken)
     return canvas
 
 

@@ -380,7 +380,7 @@ class Session:
             self._samples.append([number, *(round(value, 2) for value in values)])
             selected = names.get(self._selected) if self._selected is not None else None
             source = self._choice.label
-        drawn = [person for person in persons if selected is None or person.text == selected]
+        drawn = [person if selected in (None, person.text) else None for person in persons]
         self._hub.publish(Shown(number, source, result.frame, persons, drawn))
 
 

@@ -39,14 +39,14 @@ class Shown:
         source: What the page calls the source.
         frame: The frame.
         persons: All results, one per prompt.
-        drawn: Those to draw.
+        drawn: Those to draw, None in the place of the others.
     """
 
     number: int
     source: str
     frame: Frame
     persons: Sequence[Person]
-    drawn: Sequence[Person]
+    drawn: Sequence[Person | None]
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _small: bytes | None = field(default=None, repr=False)
 

@@ -87,12 +87,12 @@ def open_sink(spec: str | os.PathLike[str], source: Source) -> Sink:
     raise SinkError(f"unknown kind of output {word}; known: {known}, a directory, mjpeg://HOST:PORT")
 
 
-def annotate(image: np.ndarray, persons: Sequence[Person]) -> np.ndarray:
+def annotate(image: np.ndarray, persons: Sequence[Person | None]) -> np.ndarray:
     """A copy of the frame with everybody drawn on it.
 
     Args:
         image: BGR uint8 [H, W, 3].
-        persons: Results for this frame, one per prompt.
+        persons: Results for this frame, one per prompt; None for those who are not to be drawn.
     """
     return draw_people(image, persons)
 

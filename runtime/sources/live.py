@@ -83,9 +83,10 @@ class LiveSource(Source):
 
     def frames(self) -> Iterator[Frame]:
         """Yield the newest frame each time one is asked for; waits when there is no new one."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._grab, name="humar-grab", daemon=True)
-            self._thread.start()
+        with self._changed:  # `close` may come from another thread at any time
+            if self._thread is None and not self._ended:
+                self._thread = threading.Thread(target=self._grab, name="humar-grab", daemon=True)
+                self._thread.start()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._fresh or self._ended)
@@ -102,10 +103,11 @@ class LiveSource(Source):
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        if self._thread is None:
-            self._release()
-        elif self._thread is not threading.current_thread():
-            self._thread.join(timeout=2.0)
+            thread = self._thread
+            if thread is None:
+                self._release()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=2.0)
 
     def _grab(self) -> None:
         index, start = 0, time.perf_counter()

@@ -84,6 +84,9 @@ def test_everybody_has_a_colour(frame, person):
     drawn = draw_people(frame, [person, replace(person, box_xyxy=BOX - [100, 0, 100, 0])])
     for colour in ACCENTS[:2]:
         assert (drawn == colour).all(axis=2).sum() > 50
+    np.testing.assert_array_equal(draw_people(frame, [person, None]), draw_person(frame, person))
+    second = draw_people(frame, [None, person])
+    assert (second == ACCENTS[1]).all(axis=2).any() and not (second == ACCENTS[0]).all(axis=2).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (40, 12), (2160, 3840)])

@@ -85,6 +85,24 @@ def test_close_wakes_a_waiting_reader():
     assert time.perf_counter() - started < 3
 
 
+def test_close_while_the_reader_begins(monkeypatch):
+    class Late(threading.Thread):
+        def start(self):
+            time.sleep(0.4)
+            super().start()
+
+    camera = Camera(10_000)
+    source = LiveSource("camera 0", lambda: camera)
+    reader = threading.Thread(target=lambda: list(source))
+    monkeypatch.setattr(threading, "Thread", Late)
+    reader.start()
+    time.sleep(0.1)
+    source.close()
+    reader.join(5)
+    assert not reader.is_alive() and camera.closed
+    assert list(source) == []
+
+
 def test_file_replayed_in_real_time(tmp_path):
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 50, (64, 48))
