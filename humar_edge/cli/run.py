@@ -47,7 +47,9 @@ def _numbers(count: int) -> Any:
 @click.option("--show/--headless", default=None, help="Open a window. [default: for cameras without another output]")
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @click.option("--smooth/--no-smooth", default=None, help="Smooth keypoints. [default: except for pictures]")
-@click.option("--roi/--no-roi", default=False, help="Look closer around people found with confidence; not for words about places.")
+@click.option(
+    "--roi/--no-roi", default=False, help="Look closer around people found with confidence; not with words for places."
+)
 @click.option("--loop", is_flag=True, help="Start files again at their end.")
 @click.option("--pipe-size", callback=_numbers(2), metavar="WxH", help="Frame size of a raw pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing summary as JSON.")
