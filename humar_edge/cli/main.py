@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("check", "Compile a bundle's engines with TensorRT-RTX, without a GPU."),
     "cache": ("cache", "List or clear built TensorRT engines."),
     "train": ("train", "Train a combination on RefHuman-format data."),
+    "distill": ("distill", "Other encoders for a trained network: a smaller one learns from it."),
     "val": ("val", "Metrics of a bundle or checkpoint on RefHuman-format data."),
     "data": ("data", "Check a RefHuman-format data set."),
     "synth": ("synth", "Render synthetic scenes in RefHuman format."),
