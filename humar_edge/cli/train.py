@@ -43,6 +43,11 @@ STOPPED_EXIT_CODE = 130
 @click.option("--clip", type=float, help="Largest gradient norm.")
 @click.option("--average", type=float, help="Decay of the moving average of the weights.")
 @click.option("--decoded", type=int, help="People per pass whose keypoints and mask are decoded.")
+@click.option(
+    "--attribute-weight",
+    type=float,
+    help="Factor of the loss of naming what people wear, where the data say it; 0 turns it off (2.5).",
+)
 @click.option("--select-weight", type=float, help="Factor of the loss of choosing the person (1).")
 @click.option("--freeze-stem/--train-stem", default=False, help="Keep EfficientNet-Lite0 up to stride 4 as it is.")
 @click.option("--fixed-norms", is_flag=True, help="Batch norms keep their statistics.")

@@ -40,6 +40,8 @@ class Entry:
         area: area of the person in square pixels, as annotated (the scale of OKS); 0 when absent.
         scribble: int32 [5, 12, 2], five alternative strokes of twelve (x, y) points; None when there is none.
         absent: True when the caption fits nobody in the picture.
+        attributes: one character per name in the index's `attributes`: 1 true of the person, 0 false, ? unknown; empty
+            when the annotation says nothing.
     """
 
     id: int
@@ -53,6 +55,7 @@ class Entry:
     area: float
     scribble: np.ndarray | None
     absent: bool
+    attributes: str = ""
 
     @property
     def has_mask(self) -> bool:
@@ -81,6 +84,7 @@ class RefHumanIndex(Sequence[Entry]):
         skipped: reason -> number of entries left out.
         repaired: what was mended or is lacking -> number of entries that are used all the same.
         broken: (entry id, file name, reason) of every entry left out.
+        attributes: what the entries' `attributes` speak of, such as "red torso"; empty in most data sets.
     """
 
     root: Path
@@ -89,6 +93,7 @@ class RefHumanIndex(Sequence[Entry]):
     skipped: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
     broken: list[tuple[Any, str, str]] = field(default_factory=list)
+    attributes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -118,7 +123,8 @@ class RefHumanIndex(Sequence[Entry]):
         annotations: dict[Any, list[dict[str, Any]]] = {}
         for annotation in content["annotations"]:
             annotations.setdefault(annotation.get("image_id"), []).append(annotation)
-        index = cls(root, split, [])
+        names = content.get("attributes")
+        index = cls(root, split, [], attributes=tuple(map(str, names)) if isinstance(names, list) else ())
         pictures: dict[str, Path | None] = {}
         seen: set[Any] = set()
         for image in content["images"]:
@@ -128,7 +134,8 @@ class RefHumanIndex(Sequence[Entry]):
                     raise _Broken("id used twice")
                 seen.add(image.get("id"))
                 path = _picture_path(root / "images", name, pictures)
-                index.entries.append(_entry(image, path, annotations.get(image.get("id"), []), index.repaired))
+                found = annotations.get(image.get("id"), [])
+                index.entries.append(_entry(image, path, found, index.repaired, len(index.attributes)))
             except _Broken as reason:
                 index.skipped[str(reason)] += 1
                 index.broken.append((image.get("id"), name, str(reason)))
@@ -213,7 +220,9 @@ def _picture_path(folder: Path, name: str, known: dict[str, Path | None]) -> Pat
     return found
 
 
-def _entry(image: dict[str, Any], path: Path, found: list[dict[str, Any]], repaired: Counter[str]) -> Entry:
+def _entry(
+    image: dict[str, Any], path: Path, found: list[dict[str, Any]], repaired: Counter[str], attributes: int
+) -> Entry:
     """Check one entry and convert it; raises _Broken with the reason if it cannot be used."""
     width, height = (_whole(image.get(side)) for side in ("width", "height"))
     caption = image.get("caption")
@@ -257,7 +266,17 @@ def _entry(image: dict[str, Any], path: Path, found: list[dict[str, Any]], repai
         area=area,
         scribble=scribble,
         absent=False,
+        attributes=_attributes(annotation.get("attributes", ""), attributes, repaired),
     )
+
+
+def _attributes(value: Any, count: int, repaired: Counter[str]) -> str:
+    if not value:
+        return ""
+    if isinstance(value, str) and len(value) == count and set(value) <= set("01?"):
+        return value
+    repaired["attributes that do not fit their table"] += 1
+    return ""
 
 
 def _zeros(*shape: int) -> np.ndarray:

@@ -16,14 +16,18 @@ STD = (0.229, 0.224, 0.225)
 class HumarNet(nn.Module):
     """A backbone, a text encoder and a light transformer behind one interface.
 
-    The text encoder may be None where word features come from elsewhere (cached, in training).
+    The text encoder may be None where word features come from elsewhere (cached, in training). `attributes` is a head
+    that only training uses: it names what the people at the cells of the pyramid's stride-8 map wear.
     """
 
-    def __init__(self, backbone: nn.Module, text_encoder: nn.Module | None, transformer: LightTransformer) -> None:
+    def __init__(
+        self, backbone: nn.Module, text_encoder: nn.Module | None, transformer: LightTransformer, attributes: int = 0
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.text_encoder = text_encoder
         self.transformer = transformer
+        self.attributes = nn.Conv2d(transformer.channels, attributes, 1) if attributes else None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
@@ -32,8 +36,8 @@ class HumarNet(nn.Module):
     def pyramid(self, image: Tensor) -> Pyramid:
         """Prompt-independent features of uint8 RGB images [B,H,W,3]; H and W divisible by 32."""
         x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        pyramid: Pyramid = self.transformer.neck(self.backbone(x.contiguous(memory_format=torch.channels_last)))
-        return pyramid
+        x = x.contiguous(memory_format=torch.channels_last)
+        return self.transformer.pyramid(x, self.backbone(x))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Prompt:
         """Token ids and mask, int64 [N,T], to a prompt (projections included)."""

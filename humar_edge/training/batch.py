@@ -26,6 +26,7 @@ class Batch:
         keypoints: float32 [N,17,3].
         mask: uint8 [N,S/2,S/2].
         has_mask: bool [N].
+        attributes: int8 [N,A] 1 true of the person, 0 false, -1 unknown; A is 0 where the data say nothing.
         noise: float32 [N,`samples.DRAWS`] uniform numbers for the losses; None: they draw their own.
     """
 
@@ -39,6 +40,7 @@ class Batch:
     keypoints: Tensor
     mask: Tensor
     has_mask: Tensor
+    attributes: Tensor
     noise: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -64,8 +66,16 @@ def collate(samples: list[Sample]) -> Batch:
         keypoints=torch.from_numpy(np.stack([target.keypoints for target in targets])),
         mask=torch.from_numpy(np.stack([target.mask for target in targets])),
         has_mask=torch.tensor([target.has_mask for target in targets]),
+        attributes=_attributes([target.attributes for target in targets]),
         noise=_noise(samples),
     )
+
+
+def _attributes(known: list[str]) -> Tensor:
+    length = max(map(len, known), default=0)
+    padded = "".join(text.ljust(length, "?") for text in known).encode()
+    codes = np.frombuffer(padded, np.uint8).reshape(len(known), length)
+    return torch.from_numpy(np.where(codes == ord("?"), -1, codes - ord("0")).astype(np.int8))
 
 
 def _noise(samples: list[Sample]) -> Tensor | None:

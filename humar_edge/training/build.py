@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from humar_edge.combos import Combo
 from humar_edge.errors import CheckpointError, ConfigError
@@ -29,6 +29,7 @@ def build_network(
     *,
     pretrained: bool = False,
     weights: Path | None = None,
+    attributes: int = 0,
 ) -> HumarNet:
     """A light network with fresh heads.
 
@@ -38,13 +39,14 @@ def build_network(
         text_dim: Width of its word features.
         pretrained: ImageNet weights for the backbone.
         weights: A file with backbone weights instead.
+        attributes: How many attributes of people its training names.
     """
     if combo.transformer_type == "original":
         raise ConfigError("the original transformer is a whole network of its own; build it with build_original")
     backbone = build_backbone(combo.backbone, weights=weights, pretrained=pretrained and weights is None)
     channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
     transformer = build_transformer(combo.transformer_type, channels, text_dim, **combo.overrides)
-    return HumarNet(backbone, text_encoder, transformer)  # type: ignore[arg-type]
+    return HumarNet(backbone, text_encoder, transformer, attributes)  # type: ignore[arg-type]
 
 
 def build_original(
@@ -129,12 +131,17 @@ def load_network(path: Path, *, text_source: str | None = None) -> tuple[Any, di
     else:
         network = build_network(combo, encoder if stored else None, encoder.dim)
     try:
-        network.load_state_dict(checkpoint.read_weights(path))
+        network.load_state_dict(without_attributes(checkpoint.read_weights(path)))
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {state['combo']}: {checkpoint.reason(error)}") from error
     if network.text_encoder is None:
         network.text_encoder = encoder
     return network.eval(), state
+
+
+def without_attributes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network without those of the head that only training uses."""
+    return {name: value for name, value in weights.items() if not name.startswith("attributes.")}
 
 
 def quick_math() -> None:

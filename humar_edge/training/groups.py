@@ -33,6 +33,7 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     parts = (
         (network.backbone, recipe.backbone_rate),
         (network.transformer, recipe.rate),
+        (getattr(network, "attributes", None), recipe.rate),
         (getattr(network, "text_encoder", None), recipe.text_rate),
     )
     groups: dict[tuple[int, float], list[nn.Parameter]] = {}

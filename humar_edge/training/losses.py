@@ -93,7 +93,7 @@ def draw_cells(target: Tensor, uniform: Tensor) -> Tensor:
     share = target.cumsum(1)
     drawn = torch.searchsorted(share, (strata + uniform) / uniform.shape[1] * share[:, -1:], right=True)
     # rounding may reach the whole sum; the first cell that reaches it is the last one with a probability
-    return torch.minimum(drawn, torch.searchsorted(share, share[:, -1:]))
+    return torch.minimum(drawn, torch.searchsorted(share, share[:, -1:].contiguous()))
 
 
 def selection_loss(selection: Selection, target: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
@@ -168,7 +168,7 @@ def instance_losses(
     }
 
 
-LOSSES = ("select", "box", "heat", "oks", "keypoints", "visible", "mask", "refine")
+LOSSES = ("select", "match", "box", "heat", "oks", "keypoints", "visible", "mask", "refine")
 """Parts of the loss, in the order in which they are shown."""
 
 
@@ -182,6 +182,7 @@ class Decoding(NamedTuple):
         cell: int64 [D] the cell of each.
         window: float32 [D,4] the box in which each is looked for.
         found: D rows; None when D is 0.
+        target: float32 [P,h*w] where the people of the P present prompts may be picked.
     """
 
     features: Tensor
@@ -190,6 +191,7 @@ class Decoding(NamedTuple):
     cell: Tensor
     window: Tensor
     found: Instance | None
+    target: Tensor
 
 
 def losses(
@@ -223,9 +225,10 @@ def decode_and_compare(
     joints = (keypoints[..., 2] > 0).sum()
     counts = shared_counts(len(present), len(box), len(some), joints, has_mask.sum(), device=x.device)
     target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
-    parts = {"select": selection_loss(selection, target, present, counts[0])}
+    matching = -(target * selection.match[present].float().log_softmax(1)).sum() / counts[1]
+    parts = {"select": selection_loss(selection, target, present, counts[0]), "match": 0.5 * matching}
     if not len(box):
-        return parts, Decoding(x, selection, rows_of, rows_of, box, None)
+        return parts, Decoding(x, selection, rows_of, rows_of, box, None, target)
     cells = draw_cells(target, noise[:, :BOX_CELLS])
     dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
     parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean(1).sum() / counts[1]
@@ -236,4 +239,4 @@ def decode_and_compare(
     window = torch.where(trusted, predicted, jittered(box, noise[:, BOX_CELLS : BOX_CELLS + 4]))
     found = transformer.decode(x[rows_of], rows.p2[rows_of], chosen, cell, window)
     parts |= instance_losses(found, box, keypoints, batch.mask[rows_of], has_mask, Counts(*counts[2:]))
-    return parts, Decoding(x, selection, rows_of, cell, window, found)
+    return parts, Decoding(x, selection, rows_of, cell, window, found, target)

@@ -30,6 +30,7 @@ LEAST: dict[str, float] = {
     "text_rate": 0,
     "teacher_weight": 0,
     "select_weight": 0,
+    "attribute_weight": 0,
     "seed": 0,
 }
 """Option -> the least value that makes sense."""

@@ -27,6 +27,7 @@ class Recipe:
         dropout: Dropout of the projected prompt.
         decoded: People per process and pass whose keypoints and mask are decoded.
         select_weight: Factor of the loss of choosing the person.
+        attribute_weight: Factor of the loss of naming what people wear, where the data say it; 0 turns it off.
         precision: `fp32`, `bf16` or `fp16`: autocast of the forward pass.
         fixed_norms: Batch norms keep their statistics (tiny batches, comparisons).
         workers: Processes that prepare samples; 0 prepares one batch ahead in a thread.
@@ -50,6 +51,7 @@ class Recipe:
     dropout: float = 0.0
     decoded: int = 10
     select_weight: float = 1.0
+    attribute_weight: float = 2.5
     precision: str = "fp32"
     fixed_norms: bool = False
     workers: int = 0

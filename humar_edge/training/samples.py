@@ -33,6 +33,7 @@ class Target:
         mask: uint8 [size/2,size/2].
         has_mask: The mask is annotated.
         points: float32 [12,2] a scribble on the person, or None: then the prompt is the caption.
+        attributes: What is known of the person, see `refhuman.Entry`.
     """
 
     caption: str
@@ -42,6 +43,7 @@ class Target:
     mask: np.ndarray
     has_mask: bool
     points: np.ndarray | None
+    attributes: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,4 +250,4 @@ class SampleMaker:
             if rng.random() < self.options.points:
                 stroke = np.repeat(stroke[rng.integers(len(stroke))][None], len(stroke), 0)
             points = (place.points(stroke) / size).clip(0, 1)
-        return Target(caption, False, box / np.float32(size), keypoints, mask, has_mask, points)
+        return Target(caption, False, box / np.float32(size), keypoints, mask, has_mask, points, entry.attributes)

@@ -11,11 +11,20 @@ from rich.console import Console
 from torch import nn
 
 from humar_edge.combos import Combo, resolve
-from humar_edge.data.refhuman import Entry, RefHumanIndex, available_splits
+from humar_edge.data.refhuman import RefHumanIndex, available_splits
 from humar_edge.errors import CheckpointError, ConfigError, DataError
 from humar_edge.training import checkpoint
+from humar_edge.training.attributes import join_tables
 from humar_edge.training.average import MovingAverage
-from humar_edge.training.build import STEM, build_network, build_original, describe, freeze, quick_math
+from humar_edge.training.build import (
+    STEM,
+    build_network,
+    build_original,
+    describe,
+    freeze,
+    quick_math,
+    without_attributes,
+)
 from humar_edge.training.display import Display
 from humar_edge.training.loop import Trainer
 from humar_edge.training.machine import Accelerator, default_precision, gpu_memory_gb, open_accelerator
@@ -26,21 +35,22 @@ from humar_edge.training.step import LightStep, LiveText
 from humar_edge.training.text_cache import TextCache, short_tokenizer
 from humar_edge.training.texts import is_trained, open_encoder
 from humar_edge.training.validation import Validator, figures_of
+from humar_edge.training.whitening import whiten
 
 TOKENS = 32
 LIGHT_PROMPTS, ORIGINAL_PROMPTS = 5, 1
 """Prompts per picture: the light families share the backbone's pass among them, the original does not."""
 
 
-def _entries(folders: Sequence[Path], split: str, console: Console) -> list[Entry]:
-    found: list[Entry] = []
+def _indices(folders: Sequence[Path], split: str, console: Console) -> list[RefHumanIndex]:
+    found: list[RefHumanIndex] = []
     for folder in folders:
         if split in available_splits(folder) or split == "train":
             index = RefHumanIndex.load(folder, split)
             if index.skipped:
                 reasons = ", ".join(f"{reason}: {count}" for reason, count in index.skipped.most_common())
                 console.print(f"{folder}, {split}: {sum(index.skipped.values())} entries left out ({reasons})")
-            found.extend(index)
+            found.append(index)
     return found
 
 
@@ -53,14 +63,14 @@ def _pictures(folder: Path | None) -> list[Path]:
     return found
 
 
-def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool) -> Any:
+def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool, attributes: int) -> Any:
     """The network to train; a frozen text encoder of a light family stays outside."""
     arguments = {"pretrained": options["pretrained"], "weights": options["backbone_weights"]}
     network: Any
     if combo.transformer_type == "original":
         network = build_original(combo, encoder.requires_grad_(trained), **arguments)
     else:
-        network = build_network(combo, encoder if trained else None, encoder.dim, **arguments)
+        network = build_network(combo, encoder if trained else None, encoder.dim, attributes=attributes, **arguments)
     if options["freeze_stem"]:
         freeze(network.backbone, STEM)
     return network
@@ -72,8 +82,12 @@ def _take(network: nn.Module, path: Path) -> None:
     Raises:
         CheckpointError: They do not fit.
     """
+    weights, own = checkpoint.read_weights(path), network.state_dict()
+    heads = [name for name in own if name.startswith("attributes.")]
+    if any(name not in weights or weights[name].shape != own[name].shape for name in heads):
+        weights |= {name: own[name] for name in heads}  # another table, or none: a fresh head
     try:
-        network.load_state_dict(checkpoint.read_weights(path))
+        network.load_state_dict(weights if heads else without_attributes(weights))
     except RuntimeError as error:
         raise CheckpointError(f"--init {path} does not fit: {checkpoint.reason(error)}") from error
 
@@ -124,7 +138,7 @@ def _module(options: dict[str, Any], network: Any, encoder: Any, trained: bool, 
         from humar_edge.training.distillation import load_teacher
 
         teacher = load_teacher(options["teacher"], device, options["teacher_weight"])
-    return LightStep(network, texts, recipe.decoded, teacher, recipe.select_weight)
+    return LightStep(network, texts, recipe.decoded, teacher, recipe.select_weight, recipe.attribute_weight)
 
 
 def resume(trainer: Trainer, console: Console) -> None:
@@ -199,10 +213,11 @@ def train(**options: Any) -> str | None:
     options["output"].mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options["seed"])
 
-    entries = _entries(options["folders"], "train", console)
-    val = _entries(options["folders"], "val", console)
+    attributes, entries = join_tables(_indices(options["folders"], "train", console))
+    _, val = join_tables(_indices(options["folders"], "val", console))
     encoder = open_encoder(combo.text_encoder_type, entries, options["text_source"])
-    network = _network(options, combo, encoder, trained)
+    count = len(attributes) if options["attribute_weight"] != 0 else 0
+    network = _network(options, combo, encoder, trained, count)
     if options["init"]:
         _take(network, options["init"])
     counted = {id(p): p.numel() for module in (network, encoder) for p in module.parameters()}
@@ -239,6 +254,9 @@ def train(**options: Any) -> str | None:
         accelerator=accelerator,
         module=module,
     )
+    if not (options["init"] or trained or original):
+        whiten(network.transformer.text, module.texts, [entry.caption for entry in entries], options["seed"])
+        trainer.average = MovingAverage(trainer.network, recipe.average)
     if options["init"]:
         trainer.average = MovingAverage(trainer.network, recipe.average)
     if options["resume"]:

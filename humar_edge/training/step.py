@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from humar_edge.models.network import HumarNet
 from humar_edge.models.prompting import Prompt
 from humar_edge.models.transformers.light import Pyramid
+from humar_edge.training.attributes import attribute_loss
 from humar_edge.training.batch import Batch
 from humar_edge.training.losses import LOSSES, Decoding, decode_and_compare
 from humar_edge.training.text_cache import join
@@ -48,6 +49,7 @@ class LightStep(nn.Module):
         decoded: People whose keypoints and mask are decoded.
         teacher: Another network to learn from.
         select_weight: Factor of the loss of choosing the person.
+        attribute_weight: Factor of the loss of naming attributes, where the network has a head for them.
 
     Attributes:
         fixed_backbone: Norms of the backbone keep their statistics; not where it starts from random weights.
@@ -62,17 +64,20 @@ class LightStep(nn.Module):
         decoded: int | None,
         teacher: Teacher | None = None,
         select_weight: float = 1.0,
+        attribute_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
-        self.texts, self.decoded, self.select_weight = texts, decoded, select_weight
+        self.texts, self.decoded = texts, decoded
+        self.select_weight, self.attribute_weight = select_weight, attribute_weight
         self._others = (teacher,)  # in a tuple, so that its weights are not taken for this module's
 
     @property
     def names(self) -> tuple[str, ...]:
         """Parts of the loss; `forward` returns all of them, whatever is in the batch."""
         teacher = self._others[0]
-        return LOSSES + (teacher.names if teacher else ())
+        attributes = ("attributes",) if self.network.attributes is not None else ()
+        return LOSSES + attributes + (teacher.names if teacher else ())
 
     def prepare_modes(self) -> None:
         """After `train()`: backbone norms keep ImageNet's statistics, batches are too small for their own."""
@@ -85,6 +90,10 @@ class LightStep(nn.Module):
         prompt = build_prompt(self.network, self.texts, batch, pyramid)
         parts, decoding = decode_and_compare(self.network.transformer, pyramid, prompt, batch, self.decoded)
         parts["select"] = self.select_weight * parts["select"]
+        if (head := self.network.attributes) is not None:
+            owner, known = batch.owner[batch.present], batch.attributes[batch.present]
+            naming = attribute_loss(head(pyramid.p3), owner, decoding.target, known)
+            parts["attributes"] = self.attribute_weight * naming
         if (teacher := self._others[0]) is not None:
             parts |= teacher.losses(batch, decoding)
         nothing = torch.zeros((), device=batch.image.device)

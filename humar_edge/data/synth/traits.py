@@ -74,6 +74,26 @@ def _all_colours(who: Looks) -> set[str]:
     return _upper_colours(who) | {who.lower}
 
 
+def colour_above(colour: str) -> Test:
+    """Whether anything above the waist has a colour, whatever the garment."""
+
+    def test(who: Looks) -> Verdict:
+        worn = _upper_colours(who)
+        similar = any(confusable(colour, other) for other in worn)
+        return _graded(colour in worn, similar, bool({"top", "jacket"} & who.shown))
+
+    return test
+
+
+def colour_below(colour: str) -> Test:
+    """Whether what is worn below the waist has a colour."""
+
+    def test(who: Looks) -> Verdict:
+        return _graded(who.lower == colour, confusable(colour, who.lower), "bottom" in who.shown)
+
+    return test
+
+
 TOP_WORDS: dict[str, tuple[str, ...]] = {
     "T-shirt": ("T-shirt", "t-shirt", "shirt", "top"),
     "shirt": ("shirt", "top", "long-sleeved shirt"),

@@ -18,6 +18,8 @@ import numpy as np
 from humar_edge.errors import ConfigError, SinkError
 from humar_edge.keypoints import NAMES, SKELETON
 
+from .attributes import NAMES as ATTRIBUTES
+from .attributes import describe
 from .captions import caption_for, caption_for_nobody
 from .looks import looks_in
 from .scene import Figure, Scene, SceneConfig, make_scene
@@ -131,6 +133,7 @@ def annotate(scene: Scene, file_name: str, config: DatasetConfig, rng: np.random
                 continue
             annotation = _present(scene.figures[index], rng)
             if annotation:
+                annotation["attributes"] = describe(people[index])
                 found.append((image(caption), annotation))
     wanted = config.negatives * len(found)
     for _ in range(int(wanted) + int(rng.random() < wanted % 1)):
@@ -182,6 +185,7 @@ def _document(pairs: list[Pair]) -> Entry:
         "images": [{"id": number, **image} for number, (image, _) in enumerate(pairs, 1)],
         "annotations": [{"id": number, "image_id": number, **entry} for number, (_, entry) in enumerate(pairs, 1)],
         "categories": [category],
+        "attributes": list(ATTRIBUTES),
     }
 
 

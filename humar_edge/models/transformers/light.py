@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from humar_edge.models.colour import ColourBins
 from humar_edge.models.heads.instance import Instance, InstanceHead
 from humar_edge.models.heads.resample import paste
-from humar_edge.models.heads.selection import Selection, SelectionHead, pick, presence_logit
+from humar_edge.models.heads.selection import Selection, SelectionHead, Similarity, pick, presence_logit
 from humar_edge.models.prompting import PointProjection, Prompt, TextProjection
 
 OUTSIDE_MASK = -10.0
@@ -73,10 +74,13 @@ class LightTransformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.width = width
+        self.channels, self.width = channels, width
         self.text = TextProjection(text_dim, width, dropout)
         self.points = PointProjection(channels, width)
         self.neck = neck
+        self.colour = ColourBins(channels)
+        self.match = Similarity(channels, width)
+        self.matched = nn.Conv2d(2, channels, 1, bias=False)
         self.fusion = fusion
         self.selection = SelectionHead(channels, width)
         self.instance = InstanceHead(channels, fine_channels, width, hidden, layers)
@@ -84,6 +88,11 @@ class LightTransformer(nn.Module):
         self.score_shift: Tensor
         self.register_buffer("score_scale", torch.ones(()))
         self.register_buffer("score_shift", torch.zeros(()))
+
+    def pyramid(self, image: Tensor, features: list[Tensor]) -> Pyramid:
+        """Prompt-independent features of normalised images [B,3,H,W] and the backbone's four maps of them."""
+        pyramid: Pyramid = self.neck(features)
+        return pyramid._replace(p3=pyramid.p3 + self.colour(image))
 
     def text_prompt(self, words: Tensor, mask: Tensor, sentence: Tensor) -> Prompt:
         """Project word features [N,T,text_dim], mask [N,T] and sentence features [N,text_dim]."""
@@ -96,8 +105,10 @@ class LightTransformer(nn.Module):
 
     def select(self, pyramid: Pyramid, prompt: Prompt) -> tuple[Tensor, Selection]:
         """Conditioned features [N,C,H/8,W/8] and the selection of one prompt per row of the pyramid."""
-        x = self.fusion(pyramid, prompt)
-        return x, self.selection(x, prompt)
+        match = self.match(pyramid.p3, prompt)
+        seen = self.matched(match.unflatten(2, (pyramid.p3.shape[-2], pyramid.p3.shape[-1])))
+        x = self.fusion(pyramid._replace(p3=pyramid.p3 + seen), prompt)
+        return x, self.selection(x, prompt, match.sum(1))
 
     def decode(self, x: Tensor, fine: Tensor, selection: Selection, cell: Tensor, box: Tensor) -> Instance:
         """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]."""

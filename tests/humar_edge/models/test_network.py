@@ -24,7 +24,7 @@ def test_pictures_are_normalised_as_the_backbones_were_trained() -> None:
             return x
 
     backbone, transformer = Record(), nn.Module()
-    transformer.neck = nn.Identity()
+    transformer.pyramid = lambda image, features: features
     image = pictures(1, 8, 8)
     HumarNet(backbone, None, transformer).pyramid(image)  # type: ignore[arg-type]
     expected = (image.permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(

@@ -95,7 +95,7 @@ def test_selection_is_a_cross_entropy_over_cells_and_nobody() -> None:
     logits = torch.zeros(2, 5)
     target = torch.tensor([[0.5, 0.5, 0, 0]])
     present = torch.tensor([True, False])
-    selection = Selection(logits, torch.zeros(2, 4, 4), torch.zeros(2, 4, 1))
+    selection = Selection(logits, torch.zeros(2, 4, 4), torch.zeros(2, 4, 1), torch.zeros(2, 4))
     assert selection_loss(selection, target, present).item() == pytest.approx(math.log(5))
 
 
@@ -106,7 +106,7 @@ def test_selection_prefers_the_right_cell(row: int, right: int) -> None:
     def loss(column: int) -> float:
         logits = torch.zeros(2, 5)
         logits[row, column] = 4
-        return selection_loss(Selection(logits, torch.zeros(0), torch.zeros(0)), target, present).item()
+        return selection_loss(Selection(logits, torch.zeros(0), torch.zeros(0), torch.zeros(0)), target, present).item()
 
     values = [loss(column) for column in range(5)]
     assert min(range(5), key=values.__getitem__) == right
@@ -115,12 +115,13 @@ def test_selection_prefers_the_right_cell(row: int, right: int) -> None:
 def test_selection_pulls_up_the_person_s_cells_only() -> None:
     logits = torch.zeros(1, 10, requires_grad=True)
     target = torch.tensor([[0.0, 0.0, 0.7, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    selection_loss(Selection(logits, torch.zeros(0), torch.zeros(0)), target, torch.tensor([True])).backward()
+    selection = Selection(logits, *[torch.zeros(0)] * 3)
+    selection_loss(selection, target, torch.tensor([True])).backward()
     assert (logits.grad[0] < 0).nonzero()[:, 0].tolist() == [2, 3]
 
 
 def test_a_batch_of_absent_people_has_a_loss() -> None:
-    selection = Selection(torch.zeros(3, 5), torch.zeros(0), torch.zeros(0))
+    selection = Selection(torch.zeros(3, 5), torch.zeros(0), torch.zeros(0), torch.zeros(0))
     loss = selection_loss(selection, torch.zeros(0, 4), torch.zeros(3, dtype=torch.bool))
     assert loss.item() == pytest.approx(math.log(5))
 
