@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from humar_edge.combos import resolve
 from humar_edge.data.refhuman import Entry
 from humar_edge.errors import ConfigError, DataError
+from humar_edge.models.network import HumarNet
 from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables
 from humar_edge.training.build import quick_math
@@ -37,6 +39,8 @@ from humar_edge.training.text_distillation import (
 )
 from humar_edge.training.validation import Validator, figures_of
 
+SEEING = ("backbone.", "transformer.neck.")
+"""Parts of the student that learn from pictures alone."""
 RECIPES = {
     "text": Recipe(batch=64, steps=20_000, text_rate=5e-4, decay=0.01, warmup=100, clip=1.0, average=0.995),
     "vision": Recipe(rate=2e-3, backbone_rate=1e-3, decay=0.02, warmup=100, average=0.995),
@@ -181,12 +185,21 @@ def _seeing(run: Run, stage: str) -> Trainer:
         module=module,
     )
     if begun == stage:
-        trainer.resume(last)
+        _resume(trainer, last, pair.student, stage)
     shown = _reporter(run.display, stage)
     trainer.run(lambda trainer, parts: shown(trainer.step, trainer.progress(), trainer.elapsed, parts))
     if trainer.stopped is None:
         pair.student.load_state_dict(trainer.average.tensors)
     return trainer
+
+
+def _resume(trainer: Trainer, last: Path, student: HumarNet, stage: str) -> None:
+    """Continue a stage; that of the encoders alone takes all else anew, from a teacher that may have learned more."""
+    kept = {key: value.clone() for key, value in student.state_dict().items() if not key.startswith(SEEING)}
+    trainer.resume(last)
+    if stage == "vision":
+        student.load_state_dict(kept, strict=False)
+        trainer.average.tensors |= kept
 
 
 def _module(pair: Pair, stage: str, recipe: Recipe) -> nn.Module:
