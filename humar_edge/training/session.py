@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from humar_edge.combos import Combo, resolve
-from humar_edge.data.refhuman import RefHumanIndex, available_splits
-from humar_edge.errors import CheckpointError, ConfigError, DataError
+from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables
 from humar_edge.training.average import MovingAverage
@@ -31,6 +29,7 @@ from humar_edge.training.machine import Accelerator, default_precision, gpu_memo
 from humar_edge.training.options import check, precision_of, prompt_mix
 from humar_edge.training.recipes import PLANS, Recipe, batch_for, finished, plan_for, target_batch
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
+from humar_edge.training.sources import list_pictures, open_indices
 from humar_edge.training.step import LightStep, LiveText
 from humar_edge.training.text_cache import TextCache, short_tokenizer
 from humar_edge.training.texts import is_trained, open_encoder
@@ -40,27 +39,6 @@ from humar_edge.training.whitening import whiten
 TOKENS = 32
 LIGHT_PROMPTS, ORIGINAL_PROMPTS = 5, 1
 """Prompts per picture: the light families share the backbone's pass among them, the original does not."""
-
-
-def _indices(folders: Sequence[Path], split: str, console: Console) -> list[RefHumanIndex]:
-    found: list[RefHumanIndex] = []
-    for folder in folders:
-        if split in available_splits(folder) or split == "train":
-            index = RefHumanIndex.load(folder, split)
-            if index.skipped:
-                reasons = ", ".join(f"{reason}: {count}" for reason, count in index.skipped.most_common())
-                console.print(f"{folder}, {split}: {sum(index.skipped.values())} entries left out ({reasons})")
-            found.append(index)
-    return found
-
-
-def _pictures(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
-    if not found:
-        raise DataError(f"{folder} holds no pictures (jpg, png, webp)")
-    return found
 
 
 def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool, attributes: int) -> Any:
@@ -213,8 +191,8 @@ def train(**options: Any) -> str | None:
     options["output"].mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options["seed"])
 
-    attributes, entries = join_tables(_indices(options["folders"], "train", console))
-    _, val = join_tables(_indices(options["folders"], "val", console))
+    attributes, entries = join_tables(open_indices(options["folders"], "train", console))
+    _, val = join_tables(open_indices(options["folders"], "val", console))
     encoder = open_encoder(combo.text_encoder_type, entries, options["text_source"])
     count = len(attributes) if options["attribute_weight"] != 0 else 0
     network = _network(options, combo, encoder, trained, count)
@@ -238,7 +216,7 @@ def train(**options: Any) -> str | None:
         key: options[key] for key in ("paste", "foreign", "negatives", "augmentation") if options[key] is not None
     }
     sampling = SampleOptions(size=options["imgsz"], prompts=prompts, **mix, **extras)
-    maker = SampleMaker(groups, sampling, _pictures(options["fillers"]))
+    maker = SampleMaker(groups, sampling, list_pictures(options["fillers"]))
     state = describe(options["combo"], combo, options["imgsz"], TOKENS)
     if trained or original:
         state["text_encoder"] = encoder.description()
