@@ -25,7 +25,7 @@ class ColourBins(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        steps = torch.linspace(0, 1, self.SIDE).tolist()
+        steps = [step / (self.SIDE - 1) for step in range(self.SIDE)]
         colours = torch.tensor(list(itertools.product(steps, repeat=3)))
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         scale = 2 * self.SPREAD**2

@@ -225,10 +225,10 @@ def decode_and_compare(
     joints = (keypoints[..., 2] > 0).sum()
     counts = shared_counts(len(present), len(box), len(some), joints, has_mask.sum(), device=x.device)
     target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
-    matching = -(target * selection.match[present].float().log_softmax(1)).sum() / counts[1]
-    parts = {"select": selection_loss(selection, target, present, counts[0]), "match": 0.5 * matching}
+    parts = {"select": selection_loss(selection, target, present, counts[0])}
     if not len(box):
         return parts, Decoding(x, selection, rows_of, rows_of, box, None, target)
+    parts["match"] = -0.5 * (target * selection.match[present].float().log_softmax(1)).sum() / counts[1]
     cells = draw_cells(target, noise[:, :BOX_CELLS])
     dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
     parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean(1).sum() / counts[1]
