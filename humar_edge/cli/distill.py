@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 PATH = click.Path(path_type=Path)
+ABOVE_ZERO, ZERO_OR_MORE, ONE_OR_MORE = click.FloatRange(0, min_open=True), click.FloatRange(0), click.IntRange(1)
 STOPPED_EXIT_CODE = 130
 
 
@@ -20,12 +21,18 @@ STOPPED_EXIT_CODE = 130
 @click.option("--data", "folders", required=True, multiple=True, type=PATH, help="Data set; repeatable.")
 @click.option("--output", required=True, type=PATH, help="Folder of the run.")
 @click.option("--imgsz", type=int, help="Side of the square input, divisible by 32; default: the teacher's.")
-@click.option("--text-minutes", default=12.0, show_default=True, help="For the text encoder.")
-@click.option("--vision-minutes", default=30.0, show_default=True, help="For backbone and neck.")
-@click.option("--joint-minutes", default=15.0, show_default=True, help="For all that sees, with prompts; 0: not.")
-@click.option("--text-steps", type=int, help="At most so many steps.")
-@click.option("--vision-steps", type=int, help="At most so many steps.")
-@click.option("--joint-steps", type=int, help="At most so many steps.")
+@click.option("--text-minutes", type=ABOVE_ZERO, default=12.0, show_default=True, help="For the text encoder.")
+@click.option("--vision-minutes", type=ABOVE_ZERO, default=30.0, show_default=True, help="For backbone and neck.")
+@click.option(
+    "--joint-minutes",
+    type=ZERO_OR_MORE,
+    default=15.0,
+    show_default=True,
+    help="For all that sees, with prompts; 0: not.",
+)
+@click.option("--text-steps", type=ONE_OR_MORE, help="At most so many steps.")
+@click.option("--vision-steps", type=ONE_OR_MORE, help="At most so many steps.")
+@click.option("--joint-steps", type=ONE_OR_MORE, help="At most so many steps.")
 @click.option("--batch", default=8, show_default=True, help="Pictures per step.")
 @click.option("--prompts", default=3, show_default=True, help="Prompts per picture at most.")
 @click.option("--augmentation", help="mild (default) or strong.")

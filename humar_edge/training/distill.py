@@ -143,8 +143,6 @@ def _text(run: Run) -> str | None:
     lesson = TextLesson(pupil, teacher, int(pair.state["token_length"]))
     said = [entry.caption for entry in run.entries]
     captions = Captions(said, list(lesson.tokenizers[1].get_vocab()), options["seed"])
-    if not options["resume"]:
-        checkpoint.clean(folder)
     recipe = run.recipe("text")
     report = _reporter(run.display, "text")
     stopped = learn_text(lesson, captions, recipe, folder, pair.state, report, resume=options["resume"])
@@ -153,13 +151,17 @@ def _text(run: Run) -> str | None:
     return stopped
 
 
+def _learned(run: Run, stage: str) -> bool:
+    """Whether a stage has something to learn."""
+    return run.recipe(stage).minutes > 0 and (stage != "vision" or run.pair.learns_vision)
+
+
 def _wanted(run: Run, stage: str) -> bool:
-    """Whether a stage of this run is asked for and not yet passed."""
-    if run.recipe(stage).minutes <= 0:
-        return False
+    """Whether a stage is asked for and not yet passed; that of vision writes a checkpoint in any case."""
     last = run.options["output"] / "last"
     begun = run.options["resume"] and checkpoint.candidates(last)
-    return not (begun and stage == "vision" and checkpoint.read_state(last).get("stage") == "joint")
+    passed = begun and checkpoint.read_state(last).get("stage") == "joint"
+    return not passed if stage == "vision" else _learned(run, stage)
 
 
 def _seeing(run: Run, stage: str) -> Trainer:
@@ -186,6 +188,9 @@ def _seeing(run: Run, stage: str) -> Trainer:
     )
     if begun == stage:
         _resume(trainer, last, pair.student, stage)
+    if not _learned(run, stage):
+        trainer.save()
+        return trainer
     shown = _reporter(run.display, stage)
     trainer.run(lambda trainer, parts: shown(trainer.step, trainer.progress(), trainer.elapsed, parts))
     if trainer.stopped is None:

@@ -43,6 +43,7 @@ class Pair:
         student: Its prompt-dependent parts are copies.
         encoder: The student's text encoder, also `student.text_encoder` where the checkpoint holds it.
         learns_text: The student's text encoder is another one than the teacher's.
+        learns_vision: The student's backbone is another one than the teacher's.
         state: Of the student's checkpoints.
     """
 
@@ -50,6 +51,7 @@ class Pair:
     student: HumarNet
     encoder: TextEncoder
     learns_text: bool
+    learns_vision: bool
     state: dict[str, Any]
 
 
@@ -109,11 +111,14 @@ def pair(
         state["text_encoder"] = encoder.description()
     student = build_network(combo, encoder if inside else None, encoder.dim, pretrained=pretrained, weights=weights)
     adopt(student, teacher, text=same)
+    sees = combo.backbone == found["components"]["backbone"]
+    if sees:
+        student.backbone.load_state_dict(teacher.backbone.state_dict())
     for module in student.backbone.modules():
         if isinstance(getattr(module, "drop_path", None), float):
             module.drop_path = 0.0  # type: ignore[assignment]  # imitation does not overfit
     teacher.requires_grad_(False)
-    return Pair(teacher, student, encoder, not same, state)
+    return Pair(teacher, student, encoder, not same, not sees, state)
 
 
 def adopt(student: HumarNet, teacher: HumarNet, *, text: bool) -> None:

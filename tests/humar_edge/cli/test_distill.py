@@ -67,3 +67,15 @@ def test_who_cannot_teach(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         distill(tmp_path, data, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_the_same_backbone_is_kept(tmp_path: Path) -> None:
+    teacher, data = write_light_checkpoint(tmp_path / "teacher"), write_people(tmp_path / "data")
+    parts = ["--combo=ultra-light", "--backbone=efficientnet_lite0", "--joint-minutes=0"]
+    distill(teacher, data, tmp_path / "run", *parts)
+    (student, state), (master, _) = load_network(tmp_path / "run" / "last"), load_network(teacher)
+    assert state["stage"] == "vision" and state["step"] == 0
+    for part in ("backbone", "transformer.neck", "transformer.selection"):
+        theirs = master.get_submodule(part).state_dict()
+        assert all((value == theirs[key]).all() for key, value in student.get_submodule(part).state_dict().items())
