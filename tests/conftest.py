@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 # pytest's importlib mode puts no test folder on the path; the helpers of the tests live here.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# Jobs that a shell starts in the background ignore SIGINT, and so does all that they start; tests of Ctrl-C would hang.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
