@@ -6,8 +6,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Parallel test processes.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 8 ] && echo 8 || echo $$n)
-# Whom the demo looks for: the embedded model is an early one, surer of places than of colours (docs/model-card.md).
-TEXT ?= person on the right
+# Whom the demo looks for.
+TEXT ?= man in red
 # More arguments for pytest: make test ARGS="-x -k letterbox".
 ARGS ?=
 
@@ -25,13 +25,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(DEMO_VENV)/.installed ## Find TEXT="person on the right" in the shipped clip; base install, no PyTorch
+demo: $(DEMO_VENV)/.installed ## Find TEXT="man in red" in the shipped clip; base install, no PyTorch
 	@mkdir -p demo-output
 	$(DEMO_VENV)/bin/humar-edge run --source humar_edge/assets/demo.mp4 --text "$(TEXT)" \
 		--output demo-output/demo.mp4 --jsonl demo-output/demo.jsonl
 	@echo
 	@echo "Look at demo-output/demo.mp4 (it plays in a browser); demo-output/demo.jsonl has one line per frame."
-	@echo 'Somebody else: make demo TEXT="person on the left". Your camera: $(DEMO_VENV)/bin/humar-edge run --camera 0 --text "..."'
+	@echo 'Somebody else: make demo TEXT="woman in blue". Your camera: $(DEMO_VENV)/bin/humar-edge run --camera 0 --text "..."'
 
 test: lint types pytest ## Linters, types of the built package, all tests that need no GPU
 
