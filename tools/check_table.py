@@ -47,8 +47,8 @@ HEADING = """Every combination, random weights, {imgsz} px, compiled by TensorRT
 `python tools/check_table.py`. Engines that combinations share are compiled once. {disclaimer}
 
 "ok, not SM75": TensorRT-RTX has no FP32 matrix products on Turing, whatever the graph (TensorRT has). The FP16 and INT8
-graphs keep some in FP32 on purpose: coordinates, scores, matrices that crop and paste. Below 256 px `efficient` fails:
-1.7.1 crashes where a map has fewer cells than a head of the linear attention has channels (44)."""
+graphs keep some in FP32 on purpose: coordinates, scores, matrices that crop and paste. At 64 and 160 px 1.7.1 crashed
+on the linear attention of `efficient`; use 256 px or more."""
 Results = dict[str, dict[str, Any]]
 
 
