@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def own_children() -> Iterator[None]:
     """Take back the SIGCHLD handler that PyTorch's data loader installs for good.
 
-    Left in place, the end of a later child process killed this one with SIGSEGV inside `waitpid`, once OpenVINO had run;
+    Left in place, the end of a later child process killed this one with SIGSEGV inside `waitpid` once OpenVINO had run;
     probably the signal's frame did not fit on a signal stack that a library had set.
     """
     yield
