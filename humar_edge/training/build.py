@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +146,15 @@ def without_attributes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if not name.startswith("attributes.")}
 
 
-def quick_math() -> None:
-    """Treat denormal numbers as zero: late in training they slow CPU kernels down."""
+@contextmanager
+def quick_math() -> Iterator[None]:
+    """Denormal numbers count as zero inside: late in training they slow CPU kernels down.
+
+    The processor's mode is restored afterwards, because code of others in the same process may need such numbers.
+    """
+    flushed = bool(torch.tensor(1e-40) * 1 == 0)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)

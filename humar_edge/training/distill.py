@@ -77,6 +77,7 @@ class Run:
         return replace(RECIPES[stage], **{name: value for name, value in changes.items() if value is not None})
 
 
+@quick_math()
 def distill(**options: Any) -> str | None:
     """Run `humar-edge distill`; see its help for the options.
 
@@ -85,7 +86,6 @@ def distill(**options: Any) -> str | None:
     """
     options["imgsz"] = options["imgsz"] or checkpoint.read_state(options["teacher"])["input_size"][0]
     check(options)
-    quick_math()
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     options["precision"] = options["precision"] or default_precision(options["device"])

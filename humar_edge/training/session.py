@@ -171,6 +171,7 @@ class Report:
             self.display.print(f"passed over: {counts}")
 
 
+@quick_math()
 def train(**options: Any) -> str | None:
     """Run `humar-edge train`; see its help for the options.
 
@@ -179,7 +180,6 @@ def train(**options: Any) -> str | None:
     """
     check(options)
     mix: dict[str, Any] = prompt_mix(options["prompt_mix"])
-    quick_math()
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     parts = {key: options[key] for key in ("transformer_type", "text_encoder_type", "backbone")}
