@@ -17,6 +17,8 @@ from humar_edge.evaluation.presence import best_f1
 from humar_edge.evaluation.run import evaluate
 from humar_edge.models.network import HumarNet
 
+LEAST_SCALE = 0.05
+
 
 class PresenceFit(NamedTuple):
     """Result of a calibration.
@@ -34,13 +36,12 @@ class PresenceFit(NamedTuple):
     f1: float
 
 
-def platt(logits: np.ndarray, present: np.ndarray, steps: int = 50) -> tuple[float, float]:
+def platt(logits: np.ndarray, present: np.ndarray) -> tuple[float, float]:
     """Scale and shift that maximise the likelihood of sigmoid(scale * logit + shift), by Newton's method.
 
     Args:
         logits: float [N] log-odds.
         present: bool [N]; both values must occur.
-        steps: Newton steps at most.
 
     Returns:
         Scale (at least 0.05: a higher logit never means a lower score) and shift. Targets are smoothed as in Platt
@@ -50,17 +51,29 @@ def platt(logits: np.ndarray, present: np.ndarray, steps: int = 50) -> tuple[flo
     if count in (0, len(present)):
         raise DataError("calibrating the presence score needs captions of present and of absent people")
     target = np.where(present, (count + 1) / (count + 2), 1 / (len(present) - count + 2))
-    design = np.stack([logits, np.ones_like(logits)], 1).astype(np.float64)
-    weights = np.array([1.0, 0.0])
+    ones = np.ones_like(logits)
+    scale, shift = _newton(np.stack([logits, ones], 1), target, np.array([1.0, 0.0]), np.zeros(len(logits)))
+    if scale < LEAST_SCALE:
+        # The likelihood is concave: where the best scale is not allowed, the best allowed one is the least.
+        scale = LEAST_SCALE
+        (shift,) = _newton(ones[:, None], target, np.zeros(1), scale * logits)
+    return float(scale), float(shift)
+
+
+def _newton(
+    design: np.ndarray, target: np.ndarray, start: np.ndarray, offset: np.ndarray, steps: int = 50
+) -> np.ndarray:
+    """Weights [M] of the most likely sigmoid(design [N,M] @ weights + offset [N]), with a weak prior at `start`."""
+    weights = start
     for _ in range(steps):
-        share = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (share - target) + 1e-3 * (weights - [1.0, 0.0])
-        curvature = (design * (share * (1 - share))[:, None]).T @ design + 1e-3 * np.eye(2)
+        share = 1 / (1 + np.exp(-np.clip(design @ weights + offset, -30, 30)))
+        gradient = design.T @ (share - target) + 1e-3 * (weights - start)
+        curvature = (design * (share * (1 - share))[:, None]).T @ design + 1e-3 * np.eye(len(start))
         move = np.linalg.solve(curvature, gradient)
         weights = weights - np.clip(move, -1, 1)
         if np.abs(move).max() < 1e-6:
             break
-    return float(max(weights[0], 0.05)), float(weights[1])
+    return weights
 
 
 def calibrate(

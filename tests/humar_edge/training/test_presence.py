@@ -24,6 +24,15 @@ def test_separable_scores_stay_finite_and_ordered() -> None:
     assert 0 < scale < 50 and score[0] > 0.9 and score[-1] < 0.1
 
 
+def test_scores_that_mean_the_opposite_say_how_many_are_present() -> None:
+    logits = np.random.default_rng(0).normal(4, 3, 1000)
+    present = np.arange(1000) < 700
+    logits[present] -= 4
+    scale, shift = platt(logits, present)
+    score = 1 / (1 + np.exp(-(scale * logits + shift)))
+    assert scale == 0.05 and score.mean() == pytest.approx(0.7, abs=0.01)
+
+
 def test_without_absent_people_there_is_nothing_to_calibrate() -> None:
     with pytest.raises(DataError, match="absent"):
         platt(np.ones(4), np.ones(4, bool))
