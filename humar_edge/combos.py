@@ -85,6 +85,8 @@ BACKBONES: dict[str, BackboneComponent] = {
 }
 
 _FCO = "fully_conv_optim"
+_NARROW = {"maps": 80, "width": 96}
+"""The widths with which a text encoder as small as `tite` makes a model of 6M."""
 
 COMBOS: dict[str, Combo] = {
     "ultra-light": Combo(_FCO, "tinybert", "segformer_b0", "4-6 GB GPUs, fast inference (best efficiency)", "20M", 1),
@@ -93,7 +95,9 @@ COMBOS: dict[str, Combo] = {
     "efficient-attn-light": Combo("efficient", "minilm", "segformer_b0", "long-range dependencies", "38M", 4),
     "full-featured-light": Combo(_FCO, "distilbert", "segformer_b0", "complex text queries", "72M", 5),
     "efficient-balanced": Combo("efficient", "minilm", "segformer_b1", "all-round", "48M", 6),
-    "tite-ultra-light": Combo(_FCO, "tite", "segformer_b0", "limited vocabulary", "6M", 7, experimental=True),
+    "tite-ultra-light": Combo(
+        _FCO, "tite", "segformer_b0", "limited vocabulary", "6M", 7, experimental=True, overrides=_NARROW
+    ),
     "pure-conv-light": Combo("fully_conv", "minilm", "segformer_b0", "convolution-only baseline", "39M", 8),
     "original-light": Combo("original", "minilm", "segformer_b0", "middle ground", "54M", 9),
     "original-baseline": Combo(
@@ -101,7 +105,14 @@ COMBOS: dict[str, Combo] = {
     ),
     "mobile": Combo(_FCO, "tinybert", "mobilevit_s", "mobile-optimised", rank=11, experimental=True),
     "memory-constrained": Combo(
-        _FCO, "tite", "segformer_b0", "4 GB VRAM", rank=12, experimental=True, input_size=(384, 384)
+        _FCO,
+        "tite",
+        "segformer_b0",
+        "4 GB VRAM",
+        rank=12,
+        experimental=True,
+        input_size=(384, 384),
+        overrides=_NARROW,
     ),
     "max-efficiency": Combo(_FCO, "tinybert", "poolformer_s12", "research", rank=13, experimental=True),
     "edge-lite": Combo(
@@ -140,7 +151,8 @@ def resolve(
     """
     found = COMBOS[known("combination", combo, COMBOS)]
     if transformer_type is not None:
-        found = replace(found, transformer_type=known("transformer", transformer_type, TRANSFORMERS))
+        own = found.overrides if transformer_type == found.transformer_type else {}
+        found = replace(found, transformer_type=known("transformer", transformer_type, TRANSFORMERS), overrides=own)
     if text_encoder_type is not None:
         if not text_encoder_type.startswith("hf:"):
             known("text encoder", text_encoder_type, TEXT_ENCODERS)

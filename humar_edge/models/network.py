@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from humar_edge.models.prompting import Prompt
-from humar_edge.models.transformers.light import Detection, LightTransformer, Pyramid
+from humar_edge.models.transformers.light import PERSON, Detection, LightTransformer, Pyramid, Scene
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -17,7 +17,7 @@ class HumarNet(nn.Module):
     """A backbone, a text encoder and a light transformer behind one interface.
 
     The text encoder may be None where word features come from elsewhere (cached, in training). `attributes` is a head
-    that only training uses: it names what the people at the cells of the pyramid's stride-8 map wear.
+    that only training uses: it names what the candidates of a picture wear.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class HumarNet(nn.Module):
         self.backbone = backbone
         self.text_encoder = text_encoder
         self.transformer = transformer
-        self.attributes = nn.Conv2d(transformer.channels, attributes, 1) if attributes else None
+        self.attributes = nn.Linear(PERSON, attributes) if attributes else None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
@@ -39,6 +39,11 @@ class HumarNet(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         return self.transformer.pyramid(x, self.backbone(x))
 
+    def scene(self, image: Tensor) -> Scene:
+        """Features and people of uint8 RGB images [B,H,W,3]."""
+        found: Scene = self.transformer.scene(self.pyramid(image))
+        return found
+
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Prompt:
         """Token ids and mask, int64 [N,T], to a prompt (projections included)."""
         if self.text_encoder is None:
@@ -48,11 +53,13 @@ class HumarNet(nn.Module):
 
     def forward(self, image: Tensor, tokens: Tensor, mask: Tensor, sentence: Tensor) -> Detection:
         """The vision engine: see `Detection` and `Prompt` for shapes."""
-        found: Detection = self.transformer(self.pyramid(image), Prompt(tokens, mask, sentence))
+        scene = self.scene(image)
+        found: Detection = self.transformer(scene.pyramid, scene.people, Prompt(tokens, mask, sentence))
         return found
 
     def forward_points(self, image: Tensor, points: Tensor) -> Detection:
         """The positional engine: points float32 [N,12,2] in units of the canvas."""
-        pyramid = self.pyramid(image)
-        found: Detection = self.transformer(pyramid, self.transformer.point_prompt(pyramid, points))
+        scene = self.scene(image)
+        prompt = self.transformer.point_prompt(scene.pyramid, points)
+        found: Detection = self.transformer(scene.pyramid, scene.people, prompt)
         return found

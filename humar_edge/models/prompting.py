@@ -28,6 +28,10 @@ class Prompt(NamedTuple):
     sentence: Tensor
     heat: Tensor | None = None
 
+    def rows(self, index: Tensor) -> Prompt:
+        """The prompts of some rows."""
+        return Prompt(*(None if value is None else value.index_select(0, index) for value in self))  # type: ignore[arg-type]
+
 
 class TextProjection(nn.Module):
     """Word and sentence features of any text encoder, projected to the width of the transformer."""

@@ -1,8 +1,8 @@
-"""Auxiliary loss: the features of a person's cells must tell what the person wears, before any prompt is read.
+"""Auxiliary loss: the description of a candidate must tell what the person wears, before any prompt is read.
 
-Words are bound to what the map says. Choosing alone teaches a map very slowly that clothes have colours, since a whole
-caption yields one bit of choice; naming the attributes of every annotated person teaches it directly. The head that
-names them stays in training.
+Words are bound to what the description says. Choosing alone teaches very slowly that clothes have colours, since a
+whole caption yields one bit of choice; naming the attributes of every annotated person teaches it directly. The head
+that names them stays in training.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ def _in_order(index: RefHumanIndex, names: tuple[str, ...]) -> list[Entry]:
 
 
 def attribute_loss(logits: Tensor, owner: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Binary cross-entropy of all known attributes, averaged over where on the map each person may be picked.
+    """Binary cross-entropy of all known attributes, averaged over the candidates that are each person.
 
     Args:
-        logits: [B,A,h,w] of the pictures.
+        logits: [B,K,A] of the candidates of the pictures.
         owner: int64 [P] picture of each person.
-        target: [P,h*w], rows sum to 1, see `losses.cell_targets`.
+        target: [P,K], see `losses.candidate_targets`.
         known: int8 [P,A] 1 true, 0 false, -1 unknown.
 
     Returns:
         Scalar: the sum over people and attributes, divided by the number of known ones.
     """
-    z = logits[:, : known.shape[1]].flatten(2).float()[owner]
-    if_true = torch.einsum("pac,pc->pa", F.softplus(-z), target)
-    if_false = torch.einsum("pac,pc->pa", F.softplus(z), target)
+    z = logits[..., : known.shape[1]].float()[owner]
+    if_true = torch.einsum("pka,pk->pa", F.softplus(-z), target)
+    if_false = torch.einsum("pka,pk->pa", F.softplus(z), target)
     total = (RARE * if_true * (known == 1) + if_false * (known == 0)).sum()
     (count,) = shared_counts((known >= 0).sum(), device=logits.device)
     return total / count

@@ -17,8 +17,10 @@ from humar_edge.errors import CheckpointError
 
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = "state.json", "model.safetensors", "ema.safetensors", "optimizer.pt"
 STEP_PREFIX = "step-"
-FORMAT = 2
-"""What the weights of light networks mean: box sides in shares of the canvas (1, not written down), or in cells (2)."""
+FORMAT = 3
+"""What the weights of light networks mean: 1 (not written down) and 2 as `OUTDATED` says, 3 this version's."""
+OUTDATED = {"1": "its boxes would have another scale", "2": "it chose among cells, not among people"}
+"""Why weights of earlier formats are of no use."""
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
@@ -139,14 +141,13 @@ def read_state(path: Path) -> dict[str, Any]:
     folder = locate(path)
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        written = state.get("format")
+        written = state.get("format", 1)
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder} holds no readable {STATE}: {error}") from error
     if written != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {'1' if written is None else written}, this version reads {FORMAT}: "
-            + ("train it again, its boxes would have another scale" if written is None else "update humar-edge")
-        )
+        why = OUTDATED.get(str(written))
+        advice = f"train it again, {why}" if why else "update humar-edge"
+        raise CheckpointError(f"{folder} has format {written}, this version reads {FORMAT}: {advice}")
     return state
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from humar_edge.models.heads.selection import Selection
+from humar_edge.models.heads.proposals import candidates_at
 from humar_edge.models.network import HumarNet
 from humar_edge.training.batch import Batch
 from humar_edge.training.build import load_network
@@ -42,7 +42,7 @@ class View(NamedTuple):
     """What a teacher says, in the student's units.
 
     Attributes:
-        logits: [N,cells+1] of choosing each cell of the stride-8 map, or "nobody", for N prompts.
+        logits: [N,K+1] of choosing each of the student's candidates, or "nobody", for N prompts.
         seen: The decoded people; None when there are none.
     """
 
@@ -72,8 +72,8 @@ def compare(decoding: Decoding, view: View, weight: float) -> dict[str, Tensor]:
 class LightTeacher:
     """A trained light network that answers the same prompts as the student.
 
-    The maps have stride 8 in every light family, so cells correspond; both decode the same people in the same windows,
-    so heatmaps and masks correspond as well.
+    The maps have stride 8 in every light family, so the teacher can be asked about the student's candidates; both
+    decode the same people in the same windows, so heatmaps and masks correspond as well.
 
     Args:
         network: In evaluation mode, with its text encoder.
@@ -91,16 +91,18 @@ class LightTeacher:
     @torch.no_grad()
     def view(self, batch: Batch, decoding: Decoding) -> View:
         """The teacher's view of what the student decoded."""
+        transformer = self.network.transformer
         pyramid = self.network.pyramid(batch.image)
         prompt = build_prompt(self.network, self.texts, batch, pyramid)
-        rows = pyramid.rows(batch.owner)
-        x, selection = self.network.transformer.select(rows, prompt)
+        places = candidates_at(transformer.proposals(pyramid.p3), decoding.people.cells)
+        people = transformer.people(pyramid.p3, places)
+        selection = transformer.select(people.rows(batch.owner), prompt)
         if decoding.found is None:
             return View(selection.logits)
-        chosen = Selection(*(values[decoding.rows] for values in selection))
-        picked = rows.p2[decoding.rows]
-        found = self.network.transformer.decode(x[decoding.rows], picked, chosen, decoding.cell, decoding.window)
-        joints = torch.ones(found.heatmaps.shape[:2], device=x.device)
+        rows = decoding.rows
+        decoded = pyramid.rows(batch.owner[rows]), prompt.rows(rows)
+        found = transformer.decode(*decoded, decoding.cell, decoding.window)
+        joints = torch.ones(found.heatmaps.shape[:2], device=batch.image.device)
         return View(selection.logits, Seen(found.heatmaps, joints, found.mask.sigmoid(), joints[:, 0]))
 
     def losses(self, batch: Batch, decoding: Decoding) -> dict[str, Tensor]:

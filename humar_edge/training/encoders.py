@@ -1,4 +1,4 @@
-"""Learning new encoders for a trained network: what depends on the prompt is copied, what feeds it is imitated.
+"""Learning new encoders for a trained network: what reads prompt and pyramid is copied, what feeds it is imitated.
 
 Between the encoders and the rest of a light network there are two narrow places: the projected prompt (words and
 sentence) and the pyramid. A student whose encoders give the same there answers as its teacher does, whatever encoders
@@ -40,7 +40,7 @@ class Pair:
 
     Attributes:
         teacher: In evaluation mode, without gradients.
-        student: Its prompt-dependent parts are copies.
+        student: All but its encoders are copies.
         encoder: The student's text encoder, also `student.text_encoder` where the checkpoint holds it.
         learns_text: The student's text encoder is another one than the teacher's.
         learns_vision: The student's backbone is another one than the teacher's.
@@ -78,7 +78,7 @@ def pair(
     pretrained: bool = False,
     weights: Path | None = None,
 ) -> Pair:
-    """Open a teacher and build a student around its prompt-dependent parts.
+    """Open a teacher and build a student around what lies behind its encoders.
 
     Args:
         path: The teacher's checkpoint folder.
@@ -122,7 +122,7 @@ def pair(
 
 
 def adopt(student: HumarNet, teacher: HumarNet, *, text: bool) -> None:
-    """Copy what depends on the prompt, and of the neck what has the same shape.
+    """Copy what reads prompt and pyramid, and of the neck what has the same shape.
 
     Args:
         student: Is changed.

@@ -1,7 +1,8 @@
 """Losses of the light families.
 
-Exactly one person (or nobody) fits a prompt, so selection is one cross-entropy over all cells and "nobody". Boxes are
-supervised at cells drawn from the same distribution; keypoints and mask on the window of a jittered true box.
+Exactly one person (or nobody) fits a prompt, so selection is one cross-entropy over the candidates and "nobody". Where
+people are is learned without the prompt; boxes are supervised at cells drawn from where a person may be picked,
+keypoints and mask on the window of a jittered true box.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from torch.nn import functional as F
 from humar_edge.keypoints import SIGMAS
 from humar_edge.models.blocks import cell_centres
 from humar_edge.models.heads.instance import WINDOW, Instance
+from humar_edge.models.heads.people import People
 from humar_edge.models.heads.resample import crop
 from humar_edge.models.heads.selection import Selection, pick
 from humar_edge.models.prompting import Prompt
-from humar_edge.models.transformers.light import LightTransformer, Pyramid
+from humar_edge.models.transformers.light import LightTransformer, Scene
 from humar_edge.training.batch import Batch
 from humar_edge.training.boxes import giou
 from humar_edge.training.samples import DRAWS
@@ -27,6 +29,10 @@ from humar_edge.training.shared import shared_counts
 BOX_CELLS = DRAWS - 6
 """Cells per person at which the dense box is supervised; the other draws are four for the jitter of the box, one for
 whether to trust the prediction, and one for the turn to be decoded."""
+ON_PERSON = 0.05
+"""Least weight of a candidate that is the person, over that of the best cell."""
+NARROW = 4
+"""Power that narrows where a person may be picked to where one should be proposed, so that each has one peak."""
 BODY_SHARE = 0.53
 """Area of a person over the area of the box, where OKS wants an area."""
 
@@ -96,19 +102,49 @@ def draw_cells(target: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum(drawn, torch.searchsorted(share, share[:, -1:].contiguous()))
 
 
-def selection_loss(selection: Selection, target: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
-    """Cross-entropy over cells and "nobody": target [P,cells] for the present prompts. Scalar.
+def candidate_targets(target: Tensor, cells: Tensor) -> Tensor:
+    """Which candidates are the person.
 
     Args:
-        selection: N rows.
-        target: For the P present ones.
+        target: float32 [P,cells] of `cell_targets`.
+        cells: int64 [P,K] of the candidates.
+
+    Returns:
+        float32 [P,K]; rows sum to 1, or to 0 where no candidate is on the person.
+    """
+    value = target.gather(1, cells)
+    value = torch.where(value > ON_PERSON * target.amax(1, keepdim=True), value, 0.0)
+    return value / value.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def selection_loss(logits: Tensor, target: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
+    """Cross-entropy over candidates and "nobody". Scalar.
+
+    Args:
+        logits: [N,K+1].
+        target: [P,K] for the P present prompts, see `candidate_targets`.
         present: bool [N].
         count: Divides the sum; default N.
     """
-    log_share = selection.logits.log_softmax(1)
+    log_share = logits.log_softmax(1)
     found = -(target * log_share[present][:, :-1]).sum(1)
     total = torch.cat([found, -log_share[~present][:, -1]]).sum()
     return total / (len(present) if count is None else count)
+
+
+def proposal_loss(objectness: Tensor, owner: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of the cells in the middle of each person, over all cells of the picture. [P].
+
+    A softmax, because people whom nobody annotated must not count as background.
+
+    Args:
+        objectness: [B,cells].
+        owner: int64 [P] picture of each person.
+        target: [P,cells] of `cell_targets`.
+    """
+    middle = target**NARROW
+    middle = middle / middle.sum(1, keepdim=True).clamp(min=1e-12)
+    return -(middle * objectness.log_softmax(1)[owner]).sum(1)
 
 
 def box_loss(boxes: Tensor, truth: Tensor) -> Tensor:
@@ -168,7 +204,7 @@ def instance_losses(
     }
 
 
-LOSSES = ("select", "match", "box", "heat", "oks", "keypoints", "visible", "mask", "refine")
+LOSSES = ("select", "propose", "box", "heat", "oks", "keypoints", "visible", "mask", "refine")
 """Parts of the loss, in the order in which they are shown."""
 
 
@@ -176,16 +212,18 @@ class Decoding(NamedTuple):
     """What the network says about a batch, for losses against truth or a teacher.
 
     Attributes:
-        features: [N,C,h,w] conditioned maps.
+        shape: Rows and columns of the stride-8 map.
+        people: Candidates of the B pictures.
         selection: N rows.
         rows: int64 [D] prompts whose person is decoded.
         cell: int64 [D] the cell of each.
         window: float32 [D,4] the box in which each is looked for.
         found: D rows; None when D is 0.
-        target: float32 [P,h*w] where the people of the P present prompts may be picked.
+        target: float32 [P,K] which candidates are the people of the P present prompts.
     """
 
-    features: Tensor
+    shape: tuple[int, int]
+    people: People
     selection: Selection
     rows: Tensor
     cell: Tensor
@@ -195,48 +233,49 @@ class Decoding(NamedTuple):
 
 
 def losses(
-    transformer: LightTransformer, pyramid: Pyramid, prompt: Prompt, batch: Batch, decoded: int | None = None
+    transformer: LightTransformer, scene: Scene, prompt: Prompt, batch: Batch, decoded: int | None = None
 ) -> dict[str, Tensor]:
     """All parts, already weighted; their sum is the loss. See `decode_and_compare`."""
-    return decode_and_compare(transformer, pyramid, prompt, batch, decoded)[0]
+    return decode_and_compare(transformer, scene, prompt, batch, decoded)[0]
 
 
 def decode_and_compare(
-    transformer: LightTransformer, pyramid: Pyramid, prompt: Prompt, batch: Batch, decoded: int | None = None
+    transformer: LightTransformer, scene: Scene, prompt: Prompt, batch: Batch, decoded: int | None = None
 ) -> tuple[dict[str, Tensor], Decoding]:
     """Losses and what they were computed from.
 
     Args:
         transformer: The network.
-        pyramid: Features of the batch's pictures (B rows).
+        scene: Of the batch's pictures (B rows).
         prompt: One row per prompt (N rows).
         batch: Targets; with `noise`, the result depends on nothing else.
         decoded: Decode keypoints and mask of so many random people at most: choosing the person needs more samples
             than describing the chosen one, and costs less.
     """
-    rows = pyramid.rows(batch.owner)
-    x, selection = transformer.select(rows, prompt)
-    present = batch.present
-    noise = torch.rand(len(present), DRAWS, device=x.device) if batch.noise is None else batch.noise
-    box, noise = batch.box[present], noise[present]
+    pyramid, proposals = scene.pyramid, scene.proposals
+    shape = (pyramid.p3.shape[-2], pyramid.p3.shape[-1])
+    selection = transformer.select(scene.people.rows(batch.owner), prompt)
+    present, device = batch.present, pyramid.p3.device
+    noise = torch.rand(len(present), DRAWS, device=device) if batch.noise is None else batch.noise
+    box, noise, owner = batch.box[present], noise[present], batch.owner[present]
     some = noise[:, -1].argsort()[:decoded]
     rows_of = present.nonzero()[:, 0][some]
     keypoints, has_mask = batch.keypoints[rows_of], batch.has_mask[rows_of]
     joints = (keypoints[..., 2] > 0).sum()
-    counts = shared_counts(len(present), len(box), len(some), joints, has_mask.sum(), device=x.device)
-    target = cell_targets(box, batch.mask[present], batch.has_mask[present], (x.shape[-2], x.shape[-1]))
-    parts = {"select": selection_loss(selection, target, present, counts[0])}
+    counts = shared_counts(len(present), len(box), len(some), joints, has_mask.sum(), device=device)
+    target = cell_targets(box, batch.mask[present], batch.has_mask[present], shape)
+    chosen = candidate_targets(target, selection.cells[present])
+    parts = {"select": selection_loss(selection.logits, chosen, present, counts[0])}
     if not len(box):
-        return parts, Decoding(x, selection, rows_of, rows_of, box, None, target)
-    parts["match"] = -0.5 * (target * selection.match[present].float().log_softmax(1)).sum() / counts[1]
+        return parts, Decoding(shape, scene.people, selection, rows_of, rows_of, box, None, chosen)
+    parts["propose"] = 0.5 * proposal_loss(proposals.objectness, owner, target).sum() / counts[1]
     cells = draw_cells(target, noise[:, :BOX_CELLS])
-    dense = selection.boxes[present].gather(1, cells[..., None].expand(-1, -1, 4))
+    dense = proposals.boxes[owner].gather(1, cells[..., None].expand(-1, -1, 4))
     parts["box"] = box_loss(dense, box[:, None].expand_as(dense)).mean(1).sum() / counts[1]
-    box, noise, cell = box[some], noise[some], cells[some, 0]
-    chosen = Selection(*(values[rows_of] for values in selection))
-    predicted = pick(chosen.boxes, cell).detach()
+    box, noise, cell, owner = box[some], noise[some], cells[some, 0], owner[some]
+    predicted = pick(proposals.boxes[owner], cell).detach()
     trusted = ((noise[:, -2] < 0.5) & (giou(predicted, box) > 0.5))[:, None]
     window = torch.where(trusted, predicted, jittered(box, noise[:, BOX_CELLS : BOX_CELLS + 4]))
-    found = transformer.decode(x[rows_of], rows.p2[rows_of], chosen, cell, window)
+    found = transformer.decode(pyramid.rows(owner), prompt.rows(rows_of), cell, window)
     parts |= instance_losses(found, box, keypoints, batch.mask[rows_of], has_mask, Counts(*counts[2:]))
-    return parts, Decoding(x, selection, rows_of, cell, window, found, target)
+    return parts, Decoding(shape, scene.people, selection, rows_of, cell, window, found, chosen)

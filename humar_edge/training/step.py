@@ -86,13 +86,13 @@ class LightStep(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Parts of the loss, weighted; their sum is the loss."""
-        pyramid = self.network.pyramid(batch.image)
-        prompt = build_prompt(self.network, self.texts, batch, pyramid)
-        parts, decoding = decode_and_compare(self.network.transformer, pyramid, prompt, batch, self.decoded)
+        scene = self.network.scene(batch.image)
+        prompt = build_prompt(self.network, self.texts, batch, scene.pyramid)
+        parts, decoding = decode_and_compare(self.network.transformer, scene, prompt, batch, self.decoded)
         parts["select"] = self.select_weight * parts["select"]
         if (head := self.network.attributes) is not None:
             owner, known = batch.owner[batch.present], batch.attributes[batch.present]
-            naming = attribute_loss(head(pyramid.p3), owner, decoding.target, known)
+            naming = attribute_loss(head(scene.people.person), owner, decoding.target, known)
             parts["attributes"] = self.attribute_weight * naming
         if (teacher := self._others[0]) is not None:
             parts |= teacher.losses(batch, decoding)

@@ -12,7 +12,7 @@ from humar_edge.models.original.uniphd import Referred
 from humar_edge.training.batch import Batch
 from humar_edge.training.boxes import iou
 from humar_edge.training.distillation import WEIGHTS, Seen, View, compare
-from humar_edge.training.losses import Decoding, cell_targets
+from humar_edge.training.losses import Decoding, candidate_targets, cell_targets
 from humar_edge.training.text_cache import TextCache
 from humar_edge.training.uniphd_step import ReferringUniPHD
 
@@ -22,18 +22,21 @@ CERTAIN = 1e-3
 """Scores are taken as at least this far from 0 and 1: the divergence of a student who disagrees stays bounded."""
 
 
-def choice(answer: Referred, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Logits [N,h*w+1] of a distribution: the score is spread over the cells of the person, the rest is "nobody".
+def choice(answer: Referred, boxes: Tensor, shape: tuple[int, int], cells: Tensor) -> Tensor:
+    """Logits [N,K+1] of a distribution: the score is spread over the candidates on the person, the rest is "nobody".
 
     Args:
         answer: N rows.
         boxes: [N,4] xyxy of the answers.
         shape: h and w of the student's map.
+        cells: int64 [N,K] of the student's candidates.
     """
     known = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-    cells = cell_targets(boxes, answer.mask > 0, known, shape)
+    people = candidate_targets(cell_targets(boxes, answer.mask > 0, known, shape), cells)
+    missed = people.sum(1, keepdim=True) == 0  # the student proposes nobody there: its presence is still right
+    people = torch.where(missed, 1 / people.shape[1], people)
     score = answer.score.float().clamp(CERTAIN, 1 - CERTAIN)[:, None]
-    return torch.cat([score * cells, 1 - score], 1).clamp(min=1e-9).log()
+    return torch.cat([score * people, 1 - score], 1).clamp(min=1e-9).log()
 
 
 def heat(keypoints: Tensor, window: Instance) -> tuple[Tensor, Tensor]:
@@ -98,7 +101,7 @@ class OriginalTeacher:
         answer = self.answer(batch)
         middle, half = answer.box[:, :2], answer.box[:, 2:] / 2
         boxes = torch.cat([middle - half, middle + half], 1)
-        logits = choice(answer, boxes, (decoding.features.shape[-2], decoding.features.shape[-1]))
+        logits = choice(answer, boxes, decoding.shape, decoding.selection.cells)
         if (window := decoding.found) is None:
             return View(logits)
         rows = decoding.rows

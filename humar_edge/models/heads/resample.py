@@ -14,23 +14,23 @@ def crop_matrix(start: Tensor, size: Tensor, cells: int, inputs: int) -> Tensor:
     """Weights that read `cells` samples from an axis of `inputs` cells.
 
     Args:
-        start: [N] start of the interval, as a share of the axis (may lie outside [0,1]).
-        size: [N] length of the interval, as a share of the axis.
+        start: [...] starts of intervals, as shares of the axis (may lie outside [0,1]).
+        size: [...] lengths of the intervals, as shares of the axis.
         cells: Samples to read, at the centres of equal parts of the interval.
         inputs: Cells of the axis that is read.
 
     Returns:
-        float32 [N,cells,inputs]; a hat function as wide as the distance of the samples (at least one cell), zero
+        float32 [...,cells,inputs]; a hat function as wide as the distance of the samples (at least one cell), zero
         outside the axis.
     """
-    start, size = start.float(), size.float()
+    start, size = start.float()[..., None], size.float()[..., None]
     steps = (torch.arange(cells, device=start.device, dtype=torch.float32) + 0.5) / cells
-    centres = (start[:, None] + size[:, None] * steps) * inputs - 0.5
-    support = (size * (inputs / cells)).clamp(min=1.0)[:, None, None]
+    centres = (start + size * steps) * inputs - 0.5
+    support = (size * (inputs / cells)).clamp(min=1.0)[..., None]
     index = torch.arange(inputs, device=start.device, dtype=torch.float32)
-    weights = (1.0 - (centres[:, :, None] - index).abs() / support).clamp(min=0.0)
+    weights = (1.0 - (centres[..., None] - index).abs() / support).clamp(min=0.0)
     # inside, the sum is the support give or take the lattice's ripple; near the border it drops, and stays dropped
-    return weights / torch.maximum(weights.sum(2, keepdim=True), 0.9 * support)
+    return weights / torch.maximum(weights.sum(-1, keepdim=True), 0.9 * support)
 
 
 def crop(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> Tensor:
@@ -49,6 +49,27 @@ def crop(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> 
     columns = crop_matrix(corner[:, 0], size[:, 0], cells[1], width).to(maps.dtype)
     rows = crop_matrix(corner[:, 1], size[:, 1], cells[0], height).to(maps.dtype)
     return rows[:, None] @ (maps @ columns.transpose(1, 2)[:, None])
+
+
+def crop_many(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Read several windows of each map: `crop` without a copy of the map per window.
+
+    Args:
+        maps: [B,C,H,W].
+        corner: [B,K,2] top-left corners (x, y), see `crop`.
+        size: [B,K,2] widths and heights.
+        cells: Rows and columns of each result.
+
+    Returns:
+        [B,K,C,rows,columns].
+    """
+    batch, channels, height, width = maps.shape
+    windows = corner.shape[1]
+    columns = crop_matrix(corner[..., 0], size[..., 0], cells[1], width).to(maps.dtype).flatten(0, 1)
+    rows = crop_matrix(corner[..., 1], size[..., 1], cells[0], height).to(maps.dtype).flatten(1, 2)
+    bands = rows @ maps.permute(0, 2, 1, 3).reshape(batch, height, -1)
+    bands = bands.view(batch * windows, cells[0] * channels, width) @ columns.transpose(1, 2)
+    return bands.view(batch, windows, cells[0], channels, cells[1]).transpose(2, 3)
 
 
 def paste_matrix(start: Tensor, size: Tensor, cells: int, outputs: int) -> tuple[Tensor, Tensor]:

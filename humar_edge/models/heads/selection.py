@@ -1,4 +1,4 @@
-"""Which cell is the person: one softmax over all cells of the finest map plus a "nobody" cell."""
+"""Choosing the person a prompt means: one softmax over the candidates of the picture and "nobody"."""
 
 from __future__ import annotations
 
@@ -8,84 +8,136 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from humar_edge.models.blocks import cell_centres
+from humar_edge.models.heads.people import People
 from humar_edge.models.prompting import MASKED, Prompt
+
+LAYERS, HEADS = 2, 4
+"""Rounds in which candidates compare themselves, and heads of their attention."""
+WORDS = 0.2
+"""Scale of the sum over words: captions have some five that matter."""
 
 
 class Selection(NamedTuple):
-    """Dense outputs, one column per cell (row-major).
+    """What a prompt makes of K candidates.
 
     Attributes:
-        logits: [N,cells+1] selection logits; the last column is "nobody".
-        boxes: float32 [N,cells,4] xyxy in units of the canvas.
-        embedding: [N,cells,E] description of the person at the cell.
-        match: [N,cells] how well the cell goes with the prompt before any other cell is looked at.
+        logits: float32 [N,K+1]; the last column is "nobody".
+        cells: int64 [N,K] of the stride-8 map.
+        boxes: float32 [N,K,4] xyxy in units of the canvas.
     """
 
     logits: Tensor
+    cells: Tensor
     boxes: Tensor
-    embedding: Tensor
-    match: Tensor
 
 
-class Similarity(nn.Module):
-    """How well each cell of a map goes with the prompt: inner products with the sentence and with the best word.
+class WordsOnPeople(nn.Module):
+    """Each word looks for its place on each person, and is compared with what is seen there.
 
-    Attention over words is normalised and cannot say that nothing fits; an inner product can, and it gives the
-    association of a colour with its word a gradient from the first step.
+    Attention is normalised and cannot say that nothing fits; the product of a word with what it found can.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.key = nn.Conv2d(channels, width, 1)
-        self.sentence = nn.Linear(width, width)
-        self.words = nn.Linear(width, width)
-        nn.init.normal_(self.sentence.weight, std=width**-1.5)
-        nn.init.normal_(self.words.weight, std=width**-1.5)
+        self.query = nn.Linear(width, width)
+        self.word = nn.Linear(width, width)
+        self.mix = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, prompt: Prompt) -> Tensor:
-        """[N,C,h,w] and N prompts -> [N,2,h*w]: with the sentence, with the best word."""
-        key = self.key(x).flatten(2) * x.shape[1] ** -0.5
-        words = self.words(prompt.tokens) @ key
-        hidden = (prompt.mask == 0)[..., None].to(words.dtype) * MASKED
-        return torch.cat([self.sentence(prompt.sentence)[:, None] @ key, (words + hidden).amax(1, keepdim=True)], 1)
+    def forward(self, people: People, tokens: Tensor, mask: Tensor) -> Tensor:
+        """People with N rows, tokens [N,T,D], mask [N,T] -> [N,K,D]."""
+        n, words, width = tokens.shape
+        query = self.query(tokens).view(n, 1, words, HEADS, width // HEADS).transpose(2, 3)
+        key, value = (x.unflatten(3, (HEADS, width // HEADS)).transpose(2, 3) for x in (people.keys, people.values))
+        share = (query @ key.transpose(3, 4) * (width // HEADS) ** -0.5).softmax(-1)
+        seen = (share @ value).transpose(2, 3).flatten(3)
+        found = F.relu(self.mix(seen * self.word(tokens)[:, None]))
+        real = (mask != 0).to(found.dtype)[:, None, :, None]
+        total: Tensor = self.out((found * real).sum(2) * WORDS)
+        return total
+
+
+class Comparison(nn.Module):
+    """Pre-norm attention among candidates with known relations, attention to words, and a feed-forward part."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_others, self.norm_words, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
+        self.qkv, self.others = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.words = nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, relations: Tensor, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """x [N,J,D], relations [N,heads,J,J], tokens [N,T,D], hidden [N,1,1,T] -> [N,J,D]."""
+        query, key, value = (split(part) for part in self.qkv(self.norm_others(x)).chunk(3, -1))
+        x = x + self.others(attend(query, key, value, relations))
+        key, value = (split(part) for part in self.key_value(tokens).chunk(2, -1))
+        x = x + self.words(attend(split(self.query(self.norm_words(x))), key, value, hidden))
+        y: Tensor = x + self.feed(self.norm_feed(x))
+        return y
+
+
+def split(x: Tensor) -> Tensor:
+    """[N,J,D] -> [N,heads,J,D/heads]."""
+    return x.unflatten(2, (HEADS, x.shape[2] // HEADS)).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attention of [N,heads,J,d] over [N,heads,T,d] with logits raised by a bias -> [N,J,heads*d]."""
+    logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + bias
+    return (logits.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 
 class SelectionHead(nn.Module):
-    """Scores, boxes and embeddings of all cells of a prompt-conditioned map."""
+    """Scores of all candidates and of "nobody".
 
-    SIDE_CELLS = 8.0
-    """Sides are regressed in units of so many cells, so that a person of the same pixels gets the same sides at any
-    input size; an untrained side is softplus(0) * 8 = 5.5 cells."""
+    Args:
+        prompt_width: Width of the prompt's tokens.
+        width: Width of the candidates' tokens.
+    """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, prompt_width: int, width: int) -> None:
         super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-        self.sides = nn.Conv2d(channels, 4, 1)
-        self.embed = nn.Conv2d(channels, width, 1)
-        self.similarity = Similarity(channels, width)
-        self.nobody = nn.Sequential(nn.Linear(2 * channels + width, width), nn.ReLU(), nn.Linear(width, 1))
-        nn.init.zeros_(self.sides.bias)  # type: ignore[arg-type]
+        self.tokens = nn.Linear(prompt_width, width)
+        self.sentence = nn.Linear(prompt_width, width)
+        self.heat = nn.Linear(1, width, bias=False)
+        self.match = WordsOnPeople(width)
+        self.nobody = nn.Parameter(torch.randn(width) * 0.02)
+        self.layers = nn.ModuleList([Comparison(width) for _ in range(LAYERS)])
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, 1)
+        self.none = nn.Linear(width, 1)
 
-    def forward(self, x: Tensor, prompt: Prompt, match: Tensor) -> Selection:
-        """Args: x [N,C,h,w] conditioned features; prompt with N rows; match [N,h*w] as in `Selection`."""
-        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), prompt.sentence], 1)
-        score = self.score(x).flatten(1) + self.similarity(x, prompt).sum(1)
-        logits = torch.cat([score, self.nobody(pooled)], 1).float()
-        height, width = x.shape[-2:]
-        unit = torch.tensor([self.SIDE_CELLS / width, self.SIDE_CELLS / height] * 2, device=x.device)
-        sides = F.softplus(self.sides(x).float()) * unit[:, None, None]
-        centres = cell_centres(height, width, x.device)
-        boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)
-        rows = (boxes.flatten(2).transpose(1, 2), self.embed(x).flatten(2).transpose(1, 2))
-        return Selection(logits, *rows, match)
+    def forward(self, people: People, prompt: Prompt, heat: Tensor | None = None) -> Selection:
+        """Choose.
+
+        Args:
+            people: N rows.
+            prompt: N rows.
+            heat: [N,K,G,1] how much of the prompt's points lies on each cell of the grids; None for text.
+        """
+        if heat is not None:
+            marked = self.heat(heat)
+            people = people._replace(keys=people.keys + marked, values=people.values + marked)
+        tokens, sentence = self.tokens(prompt.tokens), self.sentence(prompt.sentence)
+        hidden = (prompt.mask == 0)[:, None, None].to(tokens.dtype) * MASKED
+        x = people.person + self.match(people, tokens, prompt.mask)
+        nobody = self.nobody.expand(len(x), 1, -1)
+        x = torch.cat([x, nobody], 1) + sentence[:, None]
+        relations = F.pad(people.relations, (0, 1, 0, 1)).chunk(LAYERS, 1)
+        for layer, relation in zip(self.layers, relations, strict=True):
+            x = layer(x, relation, tokens, hidden)
+        x = self.norm(x)
+        logits = torch.cat([self.score(x[:, :-1])[..., 0], self.none(x[:, -1])], 1)
+        return Selection(logits.float(), people.cells, people.boxes)
 
 
 def presence_logit(logits: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Log-odds that anybody fits: all cells against "nobody", calibrated by a scale and a shift. [N,cells+1] -> [N]."""
+    """Calibrated log-odds that anybody fits: all candidates against "nobody". [N,K+1] -> [N]."""
     return (torch.logsumexp(logits[:, :-1], 1) - logits[:, -1]) * scale + shift
 
 
-def pick(values: Tensor, cell: Tensor) -> Tensor:
-    """Row `cell` [N] of each of [N,cells,E] -> [N,E]."""
-    return values.gather(1, cell[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """Row `index` [N] of each of [N,rows,E] -> [N,E]."""
+    return values.gather(1, index[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]

@@ -73,7 +73,7 @@ class Reasoning(nn.Module):
 
 
 class HybridFusion(nn.Module):
-    """Carries the prompt coarse to fine, back to stride 16 for relations, and to stride 8 again.
+    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded.
 
     Cells compare themselves with all others (`Reasoning`) at strides 32 and 16 only; stride 8 stays cheap, because
     this part runs once per prompt.
@@ -85,9 +85,6 @@ class HybridFusion(nn.Module):
         self.mix5 = Reasoning(channels, width, heads, expand, kernel=5)
         self.mix4 = Reasoning(channels, width, heads, expand)
         self.mix3 = PromptMix(channels, width, heads, expand=1)
-        self.shrink = ConvNorm(channels, channels, 3, stride=2, groups=channels, act=False)
-        self.again4 = Reasoning(channels, width, heads, expand)
-        self.again3 = PromptMix(channels, width, heads, expand=1)
         self.head = InvertedBottleneck(channels, expand=1)
 
     def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
@@ -96,8 +93,7 @@ class HybridFusion(nn.Module):
         x5 = self.mix5(pyramid.p5, prompt)
         x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
         x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        x4 = self.again4(x4 + self.shrink(x3), prompt)
-        return self.head(self.again3(x3 + upsample(x4, x3), prompt))
+        return self.head(x3)
 
 
 def efficient(

@@ -103,10 +103,10 @@ class ConvNeXtPAN(nn.Module):
 
 
 class GatedPAN(nn.Module):
-    """Carries the prompt coarse to fine, back to stride 16 for relations, and to stride 8 again.
+    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded.
 
-    The 7x7 kernels at strides 16 and 32 see 112 and 224 pixels each; stacked and repeated they relate people without
-    attention. Stride 8 has 3x3 kernels only, because this part runs once per prompt.
+    The 7x7 kernels at strides 16 and 32 see 112 and 224 pixels each, whole people without attention. Stride 8 has 3x3
+    kernels only, because this part runs once per prompt.
     """
 
     def __init__(self, channels: int, width: int, heads: int, depth: int) -> None:
@@ -119,9 +119,6 @@ class GatedPAN(nn.Module):
         self.mix5 = GatedMix(channels, width, heads, large())
         self.mix4 = GatedMix(channels, width, heads, large())
         self.mix3 = GatedMix(channels, width, heads, InvertedBottleneck(channels, expand=1))
-        self.shrink = ConvNorm(channels, channels, 3, stride=2, groups=channels, act=False)
-        self.again4 = GatedMix(channels, width, heads, large())
-        self.again3 = GatedMix(channels, width, heads, InvertedBottleneck(channels, expand=1))
         self.head = InvertedBottleneck(channels, expand=1)
 
     def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
@@ -130,8 +127,7 @@ class GatedPAN(nn.Module):
         x5 = self.mix5(pyramid.p5, prompt)
         x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
         x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        x4 = self.again4(x4 + self.shrink(x3), prompt)
-        return self.head(self.again3(x3 + upsample(x4, x3), prompt))
+        return self.head(x3)
 
 
 def fully_conv(

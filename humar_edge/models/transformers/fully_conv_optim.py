@@ -78,7 +78,7 @@ class PromptMix(nn.Module):
 
 
 class PromptPAN(nn.Module):
-    """Carries the prompt coarse to fine, back to stride 16 for relations, and to stride 8 again."""
+    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -86,9 +86,6 @@ class PromptPAN(nn.Module):
         self.mix5 = PromptMix(channels, width, expand=4, kernel=5, gate=True)
         self.mix4 = PromptMix(channels, width, expand=4, gate=True)
         self.mix3 = PromptMix(channels, width)
-        self.shrink = ConvNorm(channels, channels, 3, stride=2, groups=channels, act=False)
-        self.again4 = PromptMix(channels, width, expand=4, gate=True)
-        self.again3 = PromptMix(channels, width)
         self.head = InvertedBottleneck(channels)
 
     def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
@@ -97,8 +94,7 @@ class PromptPAN(nn.Module):
         x5 = self.mix5(pyramid.p5, prompt)
         x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
         x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        x4 = self.again4(x4 + self.shrink(x3), prompt)
-        return self.head(self.again3(x3 + upsample(x4, x3), prompt))
+        return self.head(x3)
 
 
 def fully_conv_optim(

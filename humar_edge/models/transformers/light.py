@@ -1,4 +1,8 @@
-"""What the light families share: neck without prompt, fusion with it, selection, one decoded person."""
+"""What the light families share.
+
+Once per picture: neck, proposals, and what can be known of the people proposed. For every prompt: the choice among
+them, then features fused with the prompt, in which the chosen person alone is decoded.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,16 @@ from torch import Tensor, nn
 
 from humar_edge.models.colour import ColourBins
 from humar_edge.models.heads.instance import Instance, InstanceHead
-from humar_edge.models.heads.resample import paste
-from humar_edge.models.heads.selection import Selection, SelectionHead, Similarity, pick, presence_logit
+from humar_edge.models.heads.people import GRID, People, PeopleEncoder, grid_window
+from humar_edge.models.heads.proposals import ProposalHead, Proposals, candidates
+from humar_edge.models.heads.resample import crop_many, paste
+from humar_edge.models.heads.selection import HEADS, LAYERS, Selection, SelectionHead, pick, presence_logit
 from humar_edge.models.prompting import PointProjection, Prompt, TextProjection
 
 OUTSIDE_MASK = -10.0
 """Mask logit outside the window of the chosen person."""
+PERSON = 128
+"""Width of the candidates' tokens, in all families."""
 
 
 class Pyramid(NamedTuple):
@@ -28,6 +36,20 @@ class Pyramid(NamedTuple):
     def rows(self, index: Tensor) -> Pyramid:
         """The pyramid of image `index[n]` for each prompt n."""
         return Pyramid(*(level.index_select(0, index) for level in self))
+
+
+class Scene(NamedTuple):
+    """All that does not depend on the prompt: B pictures.
+
+    Attributes:
+        pyramid: Features.
+        proposals: Objectness and boxes of all cells; training alone looks at them.
+        people: The candidates.
+    """
+
+    pyramid: Pyramid
+    proposals: Proposals
+    people: People
 
 
 class Detection(NamedTuple):
@@ -79,10 +101,11 @@ class LightTransformer(nn.Module):
         self.points = PointProjection(channels, width)
         self.neck = neck
         self.colour = ColourBins(channels)
-        self.match = Similarity(channels, width)
-        self.matched = nn.Conv2d(2, channels, 1, bias=False)
+        self.proposals = ProposalHead(channels)
+        self.people = PeopleEncoder(channels, PERSON, LAYERS * HEADS)
+        self.selection = SelectionHead(width, PERSON)
         self.fusion = fusion
-        self.selection = SelectionHead(channels, width)
+        self.embed = nn.Conv2d(channels, width, 1)
         self.instance = InstanceHead(channels, fine_channels, width, hidden, layers)
         self.score_scale: Tensor
         self.score_shift: Tensor
@@ -90,9 +113,16 @@ class LightTransformer(nn.Module):
         self.register_buffer("score_shift", torch.zeros(()))
 
     def pyramid(self, image: Tensor, features: list[Tensor]) -> Pyramid:
-        """Prompt-independent features of normalised images [B,3,H,W] and the backbone's four maps of them."""
+        """Features of normalised images [B,3,H,W] and the backbone's four maps of them."""
         pyramid: Pyramid = self.neck(features)
         return pyramid._replace(p3=pyramid.p3 + self.colour(image))
+
+    def scene(self, pyramid: Pyramid) -> Scene:
+        """Proposals and people."""
+        x = pyramid.p3
+        proposals = self.proposals(x)
+        people = self.people(x, candidates(proposals, (x.shape[-2], x.shape[-1])))
+        return Scene(pyramid, proposals, people)
 
     def text_prompt(self, words: Tensor, mask: Tensor, sentence: Tensor) -> Prompt:
         """Project word features [N,T,text_dim], mask [N,T] and sentence features [N,text_dim]."""
@@ -103,22 +133,25 @@ class LightTransformer(nn.Module):
         """Read a prompt off the pyramid at points float32 [N,12,2] in units of the canvas."""
         return self.points(pyramid.p3, pyramid.p4, points)
 
-    def select(self, pyramid: Pyramid, prompt: Prompt) -> tuple[Tensor, Selection]:
-        """Conditioned features [N,C,H/8,W/8] and the selection of one prompt per row of the pyramid."""
-        match = self.match(pyramid.p3, prompt)
-        seen = self.matched(match.unflatten(2, (pyramid.p3.shape[-2], pyramid.p3.shape[-1])))
-        x = self.fusion(pyramid._replace(p3=pyramid.p3 + seen), prompt)
-        return x, self.selection(x, prompt, match.sum(1))
+    def select(self, people: People, prompt: Prompt) -> Selection:
+        """Choose among people, one prompt per row."""
+        heat = None
+        if prompt.heat is not None:
+            heat = crop_many(prompt.heat, *grid_window(people.boxes), GRID).flatten(3).transpose(2, 3)
+        return self.selection(people, prompt, heat)
 
-    def decode(self, x: Tensor, fine: Tensor, selection: Selection, cell: Tensor, box: Tensor) -> Instance:
-        """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]."""
-        return self.instance(x, fine, pick(selection.embedding, cell), box)
+    def decode(self, pyramid: Pyramid, prompt: Prompt, cell: Tensor, box: Tensor) -> Instance:
+        """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]; one prompt per row."""
+        x = self.fusion(pyramid, prompt)
+        embedding = pick(self.embed(x).flatten(2).transpose(1, 2), cell)
+        return self.instance(x, pyramid.p2, embedding, box)
 
-    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Detection:
-        """Inference for one prompt per row of the pyramid."""
-        x, selection = self.select(pyramid, prompt)
-        cell = selection.logits[:, :-1].argmax(1)
-        found = self.decode(x, pyramid.p2, selection, cell, pick(selection.boxes, cell))
+    def forward(self, pyramid: Pyramid, people: People, prompt: Prompt) -> Detection:
+        """Inference for one prompt per row of pyramid and people."""
+        selection = self.select(people, prompt)
+        best = selection.logits[:, :-1].argmax(1)
+        cell = selection.cells.gather(1, best[:, None])[:, 0]
+        found = self.decode(pyramid, prompt, cell, pick(selection.boxes, best))
         score = presence_logit(selection.logits, self.score_scale, self.score_shift).sigmoid()
         corners = found.box.clamp(0.0, 1.0)
         box = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)

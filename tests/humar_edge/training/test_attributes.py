@@ -11,14 +11,17 @@ pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
 for needed in ("timm", "tokenizers", "accelerate"):
     pytest.importorskip(needed)
 
+from light_factory import Texts, network  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
 from humar_edge.data.synth.scene import SceneConfig  # noqa: E402
 from humar_edge.data.synth.writer import DatasetConfig, write_dataset  # noqa: E402
+from humar_edge.models.network import HumarNet  # noqa: E402
 from humar_edge.training.attributes import RARE, attribute_loss, join_tables  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image  # noqa: E402
+from humar_edge.training.step import LightStep  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +33,23 @@ def folder(tmp_path_factory):
 
 def test_loss_is_the_plain_formula():
     torch.manual_seed(0)
-    logits, owner = torch.randn(2, 3, 2, 2), torch.tensor([1, 0, 1])
+    logits, owner = torch.randn(2, 4, 3), torch.tensor([1, 0, 1])
     target = torch.rand(3, 4).softmax(1)
+    target[2, 1:] = 0
     known = torch.tensor([[1, 0, -1], [-1, -1, -1], [0, 1, 1]], dtype=torch.int8)
     expected = 0.0
     for person in range(3):
         for name in range(3):
             if (truth := known[person, name].item()) < 0:
                 continue
-            cells = logits[owner[person], name].flatten()
-            losses = F.binary_cross_entropy_with_logits(cells, torch.full((4,), float(truth)), reduction="none")
+            said = logits[owner[person], :, name]
+            losses = F.binary_cross_entropy_with_logits(said, torch.full((4,), float(truth)), reduction="none")
             expected += (RARE if truth else 1.0) * (losses * target[person]).sum().item()
     assert attribute_loss(logits, owner, target, known).item() == pytest.approx(expected / 5, rel=1e-5)
 
 
 def test_nothing_known_costs_nothing_but_keeps_the_graph():
-    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    logits = torch.randn(1, 4, 3, requires_grad=True)
     for known in (torch.full((1, 3), -1, dtype=torch.int8), torch.zeros((1, 0), dtype=torch.int8)):
         loss = attribute_loss(logits, torch.tensor([0]), torch.full((1, 4), 0.25), known)
         loss.backward()
@@ -91,3 +95,20 @@ def test_a_batch_carries_them(folder):
     assert batch.attributes.shape == (len(batch.captions), len(index.attributes))
     assert batch.attributes.dtype == torch.int8 and set(batch.attributes.unique().tolist()) <= {-1, 0, 1}
     assert (batch.attributes[~batch.present] == -1).all() and (batch.attributes[batch.present] == 1).any()
+
+
+def test_training_names_what_the_person_s_candidates_wear(folder):
+    """What describes candidates learns, before any prompt is read."""
+    index = RefHumanIndex.load(folder, "train")
+    maker = SampleMaker(group_by_image(index.entries), SampleOptions(size=64, prompts=4))
+    batch = collate([maker.make(number, 0) for number in range(2)])
+    plain = network("fully_conv_optim")
+    net = HumarNet(plain.backbone, None, plain.transformer, attributes=len(index.attributes))
+    parts = LightStep(net.train(), Texts(), decoded=2, attribute_weight=2.5)(batch)
+    parts["attributes"].backward()
+    said = (batch.attributes[batch.present] >= 0).any(0)
+    assert parts["attributes"] > 0 and torch.equal(net.attributes.weight.grad.any(1), said)
+    people, colour = net.transformer.people, net.transformer.colour.project
+    described = (people.read, people.local, people.shape, people.whole[0], people.whole[2], colour)
+    assert all(module.weight.grad.any() for module in described)
+    assert not [name for name, parameter in net.transformer.selection.named_parameters() if parameter.grad is not None]

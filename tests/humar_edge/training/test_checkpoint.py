@@ -113,8 +113,10 @@ def test_a_folder_without_checkpoint_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"step": 4}', "has format 1, this version reads 2: train it again"),
-        ('{"step": 4, "format": 3}', "has format 3, this version reads 2: update humar-edge"),
+        ('{"step": 4}', "has format 1, this version reads 3: train it again, its boxes"),
+        ('{"step": 4, "format": 2}', "has format 2, this version reads 3: train it again, it chose among cells"),
+        ('{"step": 4, "format": 4}', "has format 4, this version reads 3: update humar-edge"),
+        ('{"step": 4, "format": []}', "has format [], this version reads 3: update humar-edge"),
         ("[]", "no readable state.json"),
     ],
 )

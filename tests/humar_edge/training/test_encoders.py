@@ -12,9 +12,12 @@ pytest.importorskip("accelerate")
 from tiny_training import tiny_encoder, tiny_network, tiny_trainer, write_people  # noqa: E402
 
 from humar_edge.errors import CheckpointError  # noqa: E402
+from humar_edge.models.network import HumarNet  # noqa: E402
+from humar_edge.models.transformers.light import Detection  # noqa: E402
 from humar_edge.training.batch import Batch  # noqa: E402
 from humar_edge.training.encoders import PEOPLE, PyramidStep, adopt, emphasis, level_loss  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
+from humar_edge.training.text_cache import TextCache  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +32,40 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     return found
 
 
-def test_what_depends_on_the_prompt_is_copied() -> None:
+def test_all_but_the_encoders_is_copied() -> None:
+    """What depends on the prompt, and what reads the pyramid before it; buffers, too."""
     teacher, student = tiny_network(tiny_encoder(), 1), tiny_network(tiny_encoder(), 2)
     fresh = {key: value.clone() for key, value in student.transformer.state_dict().items()}
     adopt(student, teacher, text=False)
     theirs = teacher.transformer.state_dict()
+    parts = {key.split(".")[0] for key in theirs}
+    assert parts > {"proposals", "people", "selection", "embed", "colour", "fusion", "instance", "points"}
     for key, value in student.transformer.state_dict().items():
         wanted = fresh if key.startswith("text.") else theirs
         assert torch.equal(value, wanted[key]), key
     assert not torch.equal(student.transformer.text.words[0].weight, theirs["text.words.0.weight"])
     adopt(student, teacher, text=True)
     assert torch.equal(student.transformer.text.words[0].weight, theirs["text.words.0.weight"])
+
+
+def test_a_student_with_its_teacher_s_pyramid_and_prompt_answers_as_it_does(batch: Batch) -> None:
+    encoder = tiny_encoder()
+    teacher, student = tiny_network(encoder, 1).eval(), tiny_network(encoder, 2).eval()
+    words, mask, sentence = TextCache(encoder)(batch.captions)
+    with torch.no_grad():
+        prompt = teacher.transformer.text_prompt(words, mask, sentence)
+        pyramid = teacher.pyramid(batch.image)
+
+        def answer(network: HumarNet) -> Detection:
+            people = network.transformer.scene(pyramid).people
+            return network.transformer(pyramid.rows(batch.owner), people.rows(batch.owner), prompt)
+
+        before = answer(student)
+        adopt(student, teacher, text=False)
+        wanted = answer(teacher)
+        assert not torch.allclose(before.box, wanted.box)
+        for ours, theirs in zip(answer(student), wanted, strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def test_a_teacher_of_another_width_does_not_fit() -> None:
@@ -56,7 +82,8 @@ def test_the_pyramid_is_learned_and_nothing_else(batch: Batch) -> None:
     step.prepare_modes()
     learned = [name for name, parameter in student.named_parameters() if parameter.requires_grad]
     assert learned and all(name.startswith(("backbone.", "transformer.neck.")) for name in learned)
-    assert student.transformer.neck.training and not student.transformer.fusion.training
+    still = [name for name, part in student.transformer.named_children() if not part.training]
+    assert {*still, "neck"} == {name for name, _ in student.transformer.named_children()} and "neck" not in still
     kept = {name: value.clone() for name, value in student.named_parameters() if name not in learned}
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=3e-3)
     losses = []

@@ -11,23 +11,28 @@ pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
 for needed in ("timm", "tokenizers", "accelerate"):
     pytest.importorskip(needed)
 
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 from light_factory import Texts, colour_maker, network  # noqa: E402
 
 from humar_edge.keypoints import SIGMAS  # noqa: E402
 from humar_edge.models.blocks import cell_centres  # noqa: E402
 from humar_edge.models.heads.instance import WINDOW, Instance, window  # noqa: E402
-from humar_edge.models.heads.selection import Selection  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
 from humar_edge.training.boxes import giou, iou  # noqa: E402
 from humar_edge.training.losses import (  # noqa: E402
     LOSSES,
+    ON_PERSON,
     box_loss,
+    candidate_targets,
     cell_targets,
+    decode_and_compare,
     draw_cells,
     instance_losses,
     jittered,
     losses,
     oks,
+    proposal_loss,
     selection_loss,
 )
 from humar_edge.training.step import build_prompt  # noqa: E402
@@ -91,38 +96,79 @@ def test_cells_on_the_person_are_preferred_over_cells_in_the_box() -> None:
     assert left[0] > 0.85 and left[1] == pytest.approx(0.5, abs=1e-5)
 
 
-def test_selection_is_a_cross_entropy_over_cells_and_nobody() -> None:
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 12))
+def test_candidates_on_the_person_share_the_target_as_their_cells_do(seed: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(3, 20, generator=generator).square()
+    target = target / target.sum(1, keepdim=True)
+    cells = torch.stack([torch.randperm(20, generator=generator)[:count] for _ in range(3)])
+    found = candidate_targets(target, cells)
+    for row in range(3):
+        values = [target[row, cell].item() for cell in cells[row].tolist()]
+        kept = [value if value > ON_PERSON * target[row].max().item() else 0.0 for value in values]
+        assert found[row].tolist() == pytest.approx([value / max(sum(kept), 1e-12) for value in kept], abs=1e-5)
+
+
+def test_a_person_whom_no_candidate_is_on_has_no_target() -> None:
+    """Of the second person one candidate lies at the rim only: too far for it to be the person."""
+    target = torch.tensor([[0.0, 0.0, 0.6, 0.4], [0.02, 0.98, 0.0, 0.0], [0.5, 0.1, 0.4, 0.0]])
+    found = candidate_targets(target, torch.tensor([[0, 1], [0, 2], [1, 2]]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.2, 0.8]]))
+    logits = torch.zeros(3, 3, requires_grad=True)
+    selection_loss(logits, found, torch.tensor([True, True, True])).backward()
+    assert not logits.grad[:2].any() and logits.grad[2].all()
+
+
+def test_proposals_are_the_middle_of_people_whatever_else_is_in_the_picture() -> None:
+    """Against the plain formula; a picture in which two are asked for has two maxima at its best."""
+    target = torch.tensor([[0.1, 0.6, 0.3, 0.0], [0.0, 0.0, 0.2, 0.8], [0.25, 0.25, 0.25, 0.25]])
+    owner = torch.tensor([1, 1, 0])
+    objectness = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    found = proposal_loss(objectness, owner, target)
+    for row in range(3):
+        narrow = [value**4 for value in target[row].tolist()]
+        share = objectness[owner[row]].softmax(0).tolist()
+        expected = -sum(n / sum(narrow) * math.log(s) for n, s in zip(narrow, share, strict=True))
+        assert found[row].item() == pytest.approx(expected, rel=1e-4)
+    learned = torch.zeros(1, 4, requires_grad=True)
+    for _ in range(200):
+        proposal_loss(learned, torch.tensor([0, 0]), target[:2]).sum().backward()
+        learned = (learned - learned.grad).detach().requires_grad_()
+    share = learned.softmax(1)[0]
+    assert share[1] > 0.4 and share[3] > 0.4
+
+
+def test_selection_is_a_cross_entropy_over_candidates_and_nobody() -> None:
     logits = torch.zeros(2, 5)
     target = torch.tensor([[0.5, 0.5, 0, 0]])
     present = torch.tensor([True, False])
-    selection = Selection(logits, torch.zeros(2, 4, 4), torch.zeros(2, 4, 1), torch.zeros(2, 4))
-    assert selection_loss(selection, target, present).item() == pytest.approx(math.log(5))
+    assert selection_loss(logits, target, present).item() == pytest.approx(math.log(5))
+    assert selection_loss(logits, target, present, torch.tensor(4)).item() == pytest.approx(math.log(5) / 2)
 
 
 @pytest.mark.parametrize(("row", "right"), [(0, 1), (1, 4)])
-def test_selection_prefers_the_right_cell(row: int, right: int) -> None:
+def test_selection_prefers_the_right_candidate(row: int, right: int) -> None:
     target, present = torch.tensor([[0.0, 1.0, 0.0, 0.0]]), torch.tensor([True, False])
 
     def loss(column: int) -> float:
         logits = torch.zeros(2, 5)
         logits[row, column] = 4
-        return selection_loss(Selection(logits, torch.zeros(0), torch.zeros(0), torch.zeros(0)), target, present).item()
+        return selection_loss(logits, target, present).item()
 
     values = [loss(column) for column in range(5)]
     assert min(range(5), key=values.__getitem__) == right
 
 
-def test_selection_pulls_up_the_person_s_cells_only() -> None:
+def test_selection_pulls_up_the_person_s_candidates_only() -> None:
     logits = torch.zeros(1, 10, requires_grad=True)
     target = torch.tensor([[0.0, 0.0, 0.7, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    selection = Selection(logits, *[torch.zeros(0)] * 3)
-    selection_loss(selection, target, torch.tensor([True])).backward()
+    selection_loss(logits, target, torch.tensor([True])).backward()
     assert (logits.grad[0] < 0).nonzero()[:, 0].tolist() == [2, 3]
 
 
 def test_a_batch_of_absent_people_has_a_loss() -> None:
-    selection = Selection(torch.zeros(3, 5), torch.zeros(0), torch.zeros(0), torch.zeros(0))
-    loss = selection_loss(selection, torch.zeros(0, 4), torch.zeros(3, dtype=torch.bool))
+    loss = selection_loss(torch.zeros(3, 5), torch.zeros(0, 4), torch.zeros(3, dtype=torch.bool))
     assert loss.item() == pytest.approx(math.log(5))
 
 
@@ -214,8 +260,8 @@ def test_a_batch_alone_determines_its_losses(tmp_path) -> None:
     with torch.no_grad():
         for seed in (1, 2):
             torch.manual_seed(seed)
-            pyramid = net.pyramid(batch.image)
-            values.append(losses(net.transformer, pyramid, build_prompt(net, texts, batch, pyramid), batch, 2))
+            scene = net.scene(batch.image)
+            values.append(losses(net.transformer, scene, build_prompt(net, texts, batch, scene.pyramid), batch, 2))
     assert set(values[0]) == set(LOSSES)
     for name in LOSSES:
         assert values[0][name] == values[1][name], name
@@ -227,6 +273,30 @@ def test_nobody_present_leaves_only_the_choice(tmp_path) -> None:
     keep = [index for index, target in enumerate(sample.targets) if target.absent]
     batch = collate([type(sample)(sample.image, [sample.targets[i] for i in keep], sample.noise[keep])])
     with torch.no_grad():
-        pyramid = net.pyramid(batch.image)
-        parts = losses(net.transformer, pyramid, build_prompt(net, Texts(), batch, pyramid), batch)
+        scene = net.scene(batch.image)
+        parts, decoding = decode_and_compare(
+            net.transformer, scene, build_prompt(net, Texts(), batch, scene.pyramid), batch
+        )
     assert set(parts) == {"select"} and torch.isfinite(parts["select"])
+    assert decoding.found is None and len(decoding.rows) == len(decoding.target) == 0
+
+
+def test_what_was_compared_is_told(tmp_path) -> None:
+    """Teachers and the naming of attributes use it."""
+    net, maker = network("fully_conv_optim").eval(), colour_maker(tmp_path)
+    batch = collate([maker.make(0, 1), maker.make(1, 1)])
+    with torch.no_grad():
+        scene = net.scene(batch.image)
+        prompt = build_prompt(net, Texts(), batch, scene.pyramid)
+        parts, decoding = decode_and_compare(net.transformer, scene, prompt, batch, 3)
+    assert decoding.shape == (8, 8) and decoding.people is scene.people
+    assert torch.equal(decoding.selection.cells, scene.people.cells[batch.owner])
+    assert batch.present[decoding.rows].all() and len(decoding.rows) == len(decoding.cell) == 3
+    shown = batch.present
+    target = cell_targets(batch.box[shown], batch.mask[shown], batch.has_mask[shown], decoding.shape)
+    wanted = candidate_targets(target, scene.people.cells[batch.owner[shown]])
+    assert torch.equal(decoding.target, wanted)
+    assert parts["select"] == selection_loss(decoding.selection.logits, wanted, shown)
+    all_targets = torch.zeros(len(shown), 64)
+    all_targets[shown] = target
+    assert (all_targets[decoding.rows].gather(1, decoding.cell[:, None]) > 0).all(), "decoded where they may be picked"

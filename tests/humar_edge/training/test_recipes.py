@@ -76,6 +76,7 @@ def test_every_trainable_parameter_is_in_one_group_and_norms_do_not_decay() -> N
     for name, parameter in wanted.items():
         group = found[id(parameter)]
         assert group["lr"] == group["base"] == rates[name.split(".")[0]]
-        plain = parameter.dim() < 2 or name.endswith(("adjacency", "kinds", "tokens.weight", "positions.weight"))
+        embeddings = ("text_encoder.tokens.weight", "positions.weight")
+        plain = parameter.dim() < 2 or name.endswith(("adjacency", "kinds", *embeddings))
         assert group["weight_decay"] == (0.0 if plain else 0.5), name
     assert math.isinf(Recipe().minutes)

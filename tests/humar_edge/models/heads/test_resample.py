@@ -4,7 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from humar_edge.models.heads.resample import crop, paste, sample_matrix  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from humar_edge.models.heads.resample import crop, crop_many, paste, sample_matrix  # noqa: E402
 
 
 def _ramp(height: int, width: int) -> "torch.Tensor":
@@ -43,6 +46,20 @@ def test_a_shrinking_crop_keeps_the_mean() -> None:
 def test_outside_the_map_a_crop_is_zero() -> None:
     read = crop(torch.ones(1, 1, 8, 8), torch.tensor([[-1.0, 0.0]]), torch.tensor([[2.0, 1.0]]), (8, 16))
     assert read[0, 0, :, :7].abs().max() == 0 and read[0, 0, 2:-2, 10:14].min() > 0.99
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), windows=st.integers(1, 5))
+def test_several_windows_of_one_map_are_single_crops(seed: int, shape: tuple[int, int], windows: int) -> None:
+    """Whatever their place and size, beyond the border too."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(2, 3, *shape, generator=generator)
+    corner = torch.rand(2, windows, 2, generator=generator) * 2 - 0.5
+    size = torch.rand(2, windows, 2, generator=generator) + 0.01
+    found = crop_many(maps, corner, size, (4, 5))
+    assert found.shape == (2, windows, 3, 4, 5)
+    for window in range(windows):
+        torch.testing.assert_close(found[:, window], crop(maps, corner[:, window], size[:, window], (4, 5)))
 
 
 def test_paste_puts_a_crop_back() -> None:

@@ -14,11 +14,13 @@ for needed in ("timm", "tokenizers", "accelerate"):
 from light_factory import FAMILIES, TEXT_DIM, Texts, colour_maker, network, pictures, wake  # noqa: E402
 
 from humar_edge.combos import BACKBONES  # noqa: E402
+from humar_edge.models.heads.proposals import PEAKS  # noqa: E402
 from humar_edge.models.network import HumarNet  # noqa: E402
 from humar_edge.models.prompting import Prompt  # noqa: E402
 from humar_edge.models.transformers import build_transformer  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
 from humar_edge.training.step import LightStep  # noqa: E402
+from humar_edge.training.text_cache import join  # noqa: E402
 
 HEIGHT, WIDTH = 64, 96
 BUDGETS = {"fully_conv_optim": (2.0e6, 3.0e6), "efficient": (9.9e6, 12.1e6), "fully_conv": (10.8e6, 13.2e6)}
@@ -33,6 +35,13 @@ class Subject(NamedTuple):
     words: torch.Tensor
     mask: torch.Tensor
     sentence: torch.Tensor
+
+    def both(self, prompt: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
+        """What depends on the prompt: the map in which people are decoded, and the logits of choosing one."""
+        transformer = self.network.transformer
+        with torch.no_grad():
+            pyramid, _, people = self.network.scene(self.image)
+            return transformer.fusion(pyramid, prompt), transformer.select(people, prompt).logits
 
     def prompt(self, length: int | None = None) -> Prompt:
         """The prompts; padded with noise to `length` tokens."""
@@ -89,11 +98,24 @@ def test_outputs_have_the_contract_s_shapes_and_ranges(subject: Subject) -> None
 
 def test_pyramid_and_conditioned_map_have_the_strides(subject: Subject) -> None:
     with torch.no_grad():
-        pyramid = subject.network.pyramid(subject.image)
-        x, selection = subject.network.transformer.select(pyramid, subject.prompt())
+        pyramid, proposals, people = subject.network.scene(subject.image)
+    conditioned, logits = subject.both(subject.prompt())
     assert [tuple(level.shape[-2:]) for level in pyramid] == [(HEIGHT // s, WIDTH // s) for s in (4, 8, 16, 32)]
-    assert x.shape == pyramid.p3.shape
-    assert selection.logits.shape == (2, x.shape[-2] * x.shape[-1] + 1)
+    assert conditioned.shape == pyramid.p3.shape
+    assert proposals.objectness.shape == (2, HEIGHT // 8 * WIDTH // 8)
+    assert people.cells.shape == (2, PEAKS) and logits.shape == (2, PEAKS + 1)
+
+
+def test_the_chosen_candidate_is_decoded_and_nobody_else(subject: Subject) -> None:
+    net, prompt = subject.network, subject.prompt()
+    with torch.no_grad():
+        pyramid, _, people = net.scene(subject.image)
+        for place, chosen in enumerate(net.transformer.select(people, prompt).logits[:, :-1].argmax(1).tolist()):
+            row = torch.tensor([place])
+            cell, box = people.cells[place, chosen], people.boxes[place, chosen]
+            instance = net.transformer.decode(pyramid.rows(row), prompt.rows(row), cell[None], box[None])
+            whole = detect(subject, subject.image[row], prompt.rows(row))
+            torch.testing.assert_close(whole.keypoints[..., :2], instance.keypoints)
 
 
 def test_padding_of_the_text_changes_nothing(subject: Subject) -> None:
@@ -107,35 +129,44 @@ def test_every_real_word_counts(subject: Subject) -> None:
     prompt = subject.prompt()
     short = prompt.mask.clone()
     short[1, -1] = 0
-    with torch.no_grad():
-        pyramid = subject.network.pyramid(subject.image)
-        whole, cut = (subject.network.transformer.fusion(pyramid, p) for p in (prompt, prompt._replace(mask=short)))
-    torch.testing.assert_close(whole[0], cut[0])
-    assert not torch.allclose(whole[1], cut[1], atol=1e-4)
+    for whole, cut in zip(subject.both(prompt), subject.both(prompt._replace(mask=short)), strict=True):
+        torch.testing.assert_close(whole[0], cut[0])
+        assert not torch.allclose(whole[1], cut[1], atol=1e-4)
 
 
-def test_sentence_changes_the_map(subject: Subject) -> None:
+def test_sentence_changes_the_map_and_the_choice(subject: Subject) -> None:
     prompt = subject.prompt()
-    with torch.no_grad():
-        pyramid = subject.network.pyramid(subject.image)
-        other = prompt._replace(sentence=prompt.sentence.flip(0))
-        one, two = (subject.network.transformer.fusion(pyramid, p) for p in (prompt, other))
-    assert not torch.allclose(one, two, atol=1e-3)
+    other = prompt._replace(sentence=prompt.sentence.flip(0))
+    for one, two in zip(subject.both(prompt), subject.both(other), strict=True):
+        assert not torch.allclose(one, two, atol=1e-3)
 
 
 def test_several_prompts_on_one_picture_equal_single_ones(subject: Subject) -> None:
     net, prompt = subject.network, subject.prompt()
     with torch.no_grad():
-        rows = net.pyramid(subject.image).rows(torch.tensor([1, 1]))
-        together = net.transformer(rows, prompt)
+        pyramid, _, people = net.scene(subject.image)
+        rows = torch.tensor([1, 1])
+        together = net.transformer(pyramid.rows(rows), people.rows(rows), prompt)
     for row in range(2):
-        single = Prompt(*(value[row : row + 1] for value in prompt[:3]))
-        alone = detect(subject, subject.image[1:], single)
+        alone = detect(subject, subject.image[1:], prompt.rows(torch.tensor([row])))
         assert_same(alone, type(together)(*(value[row : row + 1] for value in together)))
 
 
-def test_the_nobody_cell_decides_on_presence_and_nothing_else(subject: Subject) -> None:
-    last = subject.network.transformer.selection.nobody[-1]
+def test_words_and_points_in_one_batch_equal_single_prompts(subject: Subject) -> None:
+    torch.manual_seed(5)
+    net, points = subject.network, torch.rand(1, 12, 2)
+    with torch.no_grad():
+        pyramid, _, people = net.scene(subject.image)
+        pointed = net.transformer.point_prompt(pyramid.rows(torch.tensor([1])), points)
+        together = net.transformer(pyramid, people, join(subject.prompt(), pointed, torch.tensor([1])))
+        point = net.forward_points(subject.image[1:], points)
+    word = detect(subject, subject.image[:1], subject.prompt().rows(torch.tensor([0])))
+    for row, alone in enumerate((word, point)):
+        assert_same(alone, type(together)(*(value[row : row + 1] for value in together)))
+
+
+def test_the_nobody_logit_decides_on_presence_and_nothing_else(subject: Subject) -> None:
+    last = subject.network.transformer.selection.none
     kept, found = last.bias.detach().clone(), {}
     try:
         for shift in (-60.0, 60.0):
@@ -184,6 +215,15 @@ def test_points_mark_where_they_are(subject: Subject) -> None:
     size = change.square().sum(1)[0]
     top, left = max(0, row - 1), max(0, column - 1)
     assert size[top : row + 2, left : column + 2].mean() > 2 * size.mean()
+
+
+def test_points_bear_on_the_choice(subject: Subject) -> None:
+    net, points = subject.network, torch.tensor([0.4, 0.6]).expand(2, 12, 2)
+    with torch.no_grad():
+        pyramid, _, people = net.scene(subject.image)
+        prompt = net.transformer.point_prompt(pyramid, points)
+        logits = [net.transformer.select(people, p).logits for p in (prompt, prompt._replace(heat=None))]
+    assert not torch.allclose(*logits, atol=1e-4)
 
 
 def test_gradients_reach_every_parameter(subject: Subject, tmp_path) -> None:

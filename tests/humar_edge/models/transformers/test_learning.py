@@ -40,13 +40,16 @@ def test_one_batch_is_learned_in_thirty_steps(family: str, tmp_path) -> None:
 
     assert total(history[-3:]) < 0.5 * total(history[:3])
     assert history[-1]["select"] < 0.8 * history[0]["select"]
+    assert history[-1]["propose"] < 0.8 * history[0]["propose"]
     assert history[-1]["box"] < 0.6 * history[0]["box"]
     with torch.no_grad():  # in training mode: thirty steps are too few for the running statistics of the norms
-        pyramid = net.pyramid(batch.image)
-        prompt = build_prompt(net, texts, batch, pyramid)
-        _, selection = net.transformer.select(pyramid.rows(batch.owner), prompt)
+        scene = net.scene(batch.image)
+        prompt = build_prompt(net, texts, batch, scene.pyramid)
+        selection = net.transformer.select(scene.people.rows(batch.owner), prompt)
     says_present = selection.logits[:, :-1].logsumexp(1) > selection.logits[:, -1]
     assert torch.equal(says_present, batch.present)
-    centres = cell_centres(SIZE // 8, SIZE // 8).flatten(1).t()[selection.logits[:, :-1].argmax(1)]
-    inside = ((centres > batch.box[:, :2]) & (centres < batch.box[:, 2:])).all(1)
-    assert inside[batch.present].all()
+    centres = cell_centres(SIZE // 8, SIZE // 8).flatten(1).t()[selection.cells]
+    inside = ((centres > batch.box[:, None, :2]) & (centres < batch.box[:, None, 2:])).all(2)[batch.present]
+    assert inside[:, :2].any(1).all(), "the first two candidates are the two people"
+    chosen = selection.logits[batch.present, :-1].argmax(1, keepdim=True)
+    assert inside.gather(1, chosen).all()
