@@ -75,7 +75,7 @@ def _freed(model: onnx.ModelProto) -> onnx.ModelProto | None:
 
 
 def _random(model: onnx.ModelProto, seed: int) -> Arrays:
-    """Inputs of one run: noise, and zeros and ones where whole numbers are read (token ids and masks)."""
+    """Inputs of one run: noise, and zeros and ones where whole numbers are read (token ids, masks, cells)."""
     from onnx import helper
 
     generator = np.random.default_rng(seed)

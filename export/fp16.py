@@ -43,12 +43,17 @@ class Island:
 
 
 ISLANDS: tuple[Island, ...] = (
-    Island(r"[^/]+", "pixels: 8-bit values and their normalisation, before they are of order one"),
-    Island(r"transformer/[^/]+", "coordinates, presence, choice of the cell, and the matrices that paste the mask"),
-    Island(r"transformer/(selection|proposals)/[^/]+", "coordinates, softmax over cells, choice of the cell"),
+    Island(r"[^/]+", "pixels: 8-bit values and their normalisation, before they are of order one; ranks of the peaks"),
+    Island(r"transformer/[^/]+", "coordinates, presence, choice of the person, and the matrices that paste the mask"),
+    Island(r"(transformer/)?proposals/[^/]+", "coordinates, choice of the cells"),
+    Island(r"proposals/(score|sides)/.*", "last layers: cells that are equal in half would all be peaks"),
+    Island(r"people/[^/]+", "crop matrices, comparisons of places and sizes"),
+    Island(r"people/(real|shape|relate)/.*", "layers that read places and sizes, or count people"),
+    Island(r"transformer/selection/((match|layers\.\d+)/)?[^/]+", "softmax over words and people, sum over words"),
+    Island(r"transformer/selection/(score|none)/.*", "last layers: people who are equal in half"),
     Island(r"transformer/instance/[^/]+", "window coordinates, crop matrices, softmax of the heatmaps"),
     Island(r"transformer/instance/(move|resize|seen)/.*", "coordinates: last layers"),
-    Island(r"transformer/(points|prompts)/[^/]+", "coordinates of points and the matrices that read there"),
+    Island(r"(transformer/)?(points|prompts)/[^/]+", "coordinates of points and the matrices that read there"),
     Island(r"transformer/(decoder|heads|masks)/[^/]+", "reference points, inverse sigmoids, mask coordinates"),
     Island(r".*(cross_attn|self_attn|attention)/sampling_offsets/.*", "sampling locations: 0.4 pixels at 640 in half"),
     Island(r"transformer/(encoder|decoder)/.*(cross_attn|self_attn)/[^/]+", "sampling locations and their shares"),

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 FLOAT: tuple[tuple[str, str], ...] = (
     (r"[^/]+|transformer/[^/]+|transformer/instance/[^/]+", "pixels, coordinates, crop and paste matrices"),
     (r"transformer/instance/(heatmap|mask|read|move|resize|seen|describe|modulate|graph.*)/.*", "heads' last layers"),
-    (r"transformer/(selection|heads|masks|proposals|points|prompts|text)/.*", "scores, boxes, coordinates, prompts"),
+    (r"(transformer/)?(selection|heads|masks|points|prompts|text)/.*", "scores, boxes, coordinates, prompts"),
+    (r"transformer/proposals/.*|proposals/(?!stem/).*|people/(?!read/).*", "scores, boxes, tokens of people"),
     (r".*/(film|key_value)/.*", "conditioning: a few values that scale whole maps"),
     (r".*(sampling_offsets|attention_weights)/.*", "sampling locations and their shares"),
     (r".*(norm|gate).*/.*MatMul.*", "statistics"),

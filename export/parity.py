@@ -28,7 +28,8 @@ TOLERANCES: dict[str, float] = {
 }
 """Largest allowed difference of an FP32 graph to PyTorch for values around one; 1e-3 of the canvas is a third of a
 pixel at 384. Extreme inputs (noise and random points) make a trained network amplify rounding to about that; weights
-rounded to half, swapped colours or a shifted convolution exceed it."""
+rounded to half, swapped colours or a shifted convolution exceed it. What the features engine says of people has no
+tolerance, because rounding may change the order of equally good candidates; both parts together have the last four."""
 
 RELATIVE = 1e-4
 """Allowed beside it, as a share of the largest value: rounding grows with the values (mask logits reach 100)."""

@@ -83,7 +83,7 @@ def check_bundle(path: Path, targets: list[str], python: str | None = None, time
     python = python or os.environ.get("HUMAR_EDGE_RTX_PYTHON")
     if python is None and find_spec("tensorrt_rtx") is None:
         raise MissingExtraError("tensorrt_rtx", "rtx")
-    engines = [bundle.vision_engine, bundle.text_engine, bundle.positional_engine]
+    engines = [bundle.vision_engine, bundle.text_engine, bundle.positional_engine, *(bundle.split_engines or ())]
     return [_check(engine, targets, python or sys.executable, timeout) for engine in engines if engine is not None]
 
 

@@ -1,4 +1,4 @@
-"""The vision engine in two parts, for several prompts on one picture: features once, the rest for every prompt."""
+"""The vision engine in two parts, for several prompts on one picture: features and people once, then every prompt."""
 
 from __future__ import annotations
 
@@ -14,62 +14,61 @@ from humar_edge.errors import ExportError
 from humar_edge.export.engines import DETECTION, Engine, vision_engine
 from humar_edge.export.parity import TOLERANCES, Arrays, Difference, Run, compare, onnx_run, require
 from humar_edge.export.source import Source
+from humar_edge.models.heads.people import People
 from humar_edge.models.prompting import Prompt
 from humar_edge.models.transformers.light import Pyramid
 
 if TYPE_CHECKING:
     import onnx
 
-LEVELS = Pyramid._fields
+LEVELS = len(Pyramid._fields)
+PICTURE = (*Pyramid._fields, *People._fields)
+"""What the features engine gives and the prompt engine takes, under these names."""
 SPLIT = ("features", "prompt")
 
 
 class Part(nn.Module):
     """A part of a network that is called like the whole, so that its nodes are named as in the whole."""
 
-    def __init__(self, network: Any, part: Callable[..., tuple[Tensor, ...]]) -> None:
+    def __init__(self, network: Any, part: Callable[..., tuple[Any, ...]]) -> None:
         super().__init__()
         self.whole = network
         self.part = part
 
-    def forward(self, *inputs: Any) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Any) -> tuple[Any, ...]:
         """Whatever the part does."""
         return tuple(self.part(*inputs))
 
 
 class FeaturesGraph(nn.Module):
-    """`image` uint8 [1,H,W,3] -> `p2`, `p3`, `p4`, `p5` float32 [1,C,H/s,W/s] at strides 4, 8, 16 and 32."""
+    """`image` uint8 [1,H,W,3] -> what prompts need of a picture, a batch of one.
+
+    `p2` to `p5` are float32 [1,C,H/s,W/s] at strides 4, 8, 16 and 32. Of the candidates there are `cells` int64 [1,K]
+    and, float32, `boxes` [1,K,4], `person` [1,K,D], `keys` and `values` [1,K,G,D] and `relations` [1,R,K,K]: `People`.
+    """
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network = Part(network, network.pyramid)
+        self.network = Part(network, network.scene)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         # TensorRT reads 8-bit inputs in a Cast only, so it comes first.
-        levels: tuple[Tensor, ...] = self.network(image.float())
-        return levels
+        pyramid, _, people = self.network(image.float())
+        return (*pyramid, *people)
 
 
 class PromptGraph(nn.Module):
-    """`p2` to `p5`, `text_tokens`, `text_mask`, `sentence` -> the four outputs of a detection."""
+    """What the features engine gives, `text_tokens`, `text_mask`, `sentence` -> the four outputs of a detection."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = Part(network, network.transformer)
 
-    def forward(
-        self,
-        p2: Tensor,
-        p3: Tensor,
-        p4: Tensor,
-        p5: Tensor,
-        text_tokens: Tensor,
-        text_mask: Tensor,
-        sentence: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        found: tuple[Tensor, ...] = self.network(Pyramid(p2, p3, p4, p5), Prompt(text_tokens, text_mask, sentence))
+        pyramid, people = Pyramid(*inputs[:LEVELS]), People(*inputs[LEVELS : len(PICTURE)])
+        found: tuple[Tensor, ...] = self.network(pyramid, people, Prompt(*inputs[len(PICTURE) :]))
         return found
 
 
@@ -86,11 +85,11 @@ def split_engines(source: Source) -> list[Engine]:
     for sample in vision_engine(source).samples:
         image = {"image": sample["image"]}
         with torch.no_grad():
-            pyramid = dict(zip(LEVELS, features(**image), strict=True))
+            picture = dict(zip(PICTURE, features(**image), strict=True))
         images.append(image)
-        prompts.append({**pyramid, **{name: value for name, value in sample.items() if name != "image"}})
+        prompts.append({**picture, **{name: value for name, value in sample.items() if name != "image"}})
     return [
-        Engine("features", FEATURES_ENGINE, features, images, LEVELS),
+        Engine("features", FEATURES_ENGINE, features, images, PICTURE),
         Engine("prompt", PROMPT_ENGINE, prompt, prompts, DETECTION),
     ]
 
@@ -103,9 +102,9 @@ def split_feeds(name: str, source: Source, samples: Iterable[Mapping[str, np.nda
             yield {"image": sample["image"]}
             continue
         with torch.no_grad():
-            levels = features(torch.from_numpy(sample["image"]))
-        pyramid = {level: tensor.numpy() for level, tensor in zip(LEVELS, levels, strict=True)}
-        yield {**pyramid, **{key: value for key, value in sample.items() if key != "image"}}
+            tensors = features(torch.from_numpy(sample["image"]))
+        picture = {port: tensor.numpy() for port, tensor in zip(PICTURE, tensors, strict=True)}
+        yield {**picture, **{key: value for key, value in sample.items() if key != "image"}}
 
 
 def joined(features: Run, prompt: Run) -> Run:

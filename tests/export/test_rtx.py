@@ -37,6 +37,12 @@ def test_report_of_every_engine(tmp_path, tiny_bundle):
     assert all(check.ok and sum(check.operators.values()) for check in found)
 
 
+def test_both_parts_of_a_split_bundle_are_compiled(tmp_path, make_tiny_bundle):
+    python = stand_in(tmp_path, f"print({json.dumps(json.dumps({'built': {'SM86': {'ok': True}}}))})")
+    found = rtx.check_bundle(make_tiny_bundle(tmp_path / "b", split=True).path, ["SM86"], python)
+    assert {"features.onnx", "prompt.onnx"} <= {check.engine for check in found}
+
+
 def test_a_failed_target_fails_the_check(tmp_path, tiny_bundle):
     built = {"SM86": {"ok": False, "errors": ["FP32 GEMM is not supported"]}}
     python = stand_in(tmp_path, f"print({json.dumps(json.dumps({'ok': False, 'built': built}))})")

@@ -12,13 +12,22 @@ for needed in ("onnxruntime", "onnxsim", "timm", "transformers"):
     pytest.importorskip(needed)
 
 from click.testing import CliRunner  # noqa: E402
+from onnx import helper  # noqa: E402
 
 from humar_edge.bundle import Bundle  # noqa: E402
 from humar_edge.cli.export import command  # noqa: E402
 from humar_edge.combos import resolve  # noqa: E402
 from humar_edge.errors import ExportError  # noqa: E402
+from humar_edge.export.engines import vision_engine  # noqa: E402
+from humar_edge.export.int8 import quantizable  # noqa: E402
+from humar_edge.export.parity import arrays  # noqa: E402
+from humar_edge.export.plan import Plan  # noqa: E402
 from humar_edge.export.source import open_source  # noqa: E402
 from humar_edge.export.split import check_split, split_engines  # noqa: E402
+from humar_edge.models.heads.people import GRID  # noqa: E402
+from humar_edge.models.heads.proposals import PEAKS  # noqa: E402
+from humar_edge.models.heads.selection import HEADS, LAYERS  # noqa: E402
+from humar_edge.models.transformers.light import PERSON  # noqa: E402
 from humar_edge.runtime.predictor import Predictor  # noqa: E402
 
 COMMON = ("--combo", "edge-lite", "--text-encoder-type", "tite", "--untrained", "--imgsz", "64,96", "--split")
@@ -37,67 +46,84 @@ def bundle(tmp_path_factory):
     return Bundle.load(path)
 
 
-def nodes(bundle, engine):
-    return {node.name for node in onnx.load(bundle.path / f"{engine}.onnx").graph.node}
+def ports(values):
+    return {
+        value.name: (
+            helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            [side.dim_value for side in value.type.tensor_type.shape.dim],
+        )
+        for value in values
+    }
 
 
 def test_contract_of_the_parts(bundle):
     features, prompt = (onnx.load(path).graph for path in bundle.split_engines)
-
-    def shapes(values):
-        return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-
-    width = bundle.manifest.width
-    levels = shapes(features.output)
-    assert shapes(features.input) == {"image": [1, 64, 96, 3]}
-    assert {name: shape[2:] for name, shape in levels.items()} == {
+    width, picture = bundle.manifest.width, ports(features.output)
+    assert ports(features.input) == {"image": ("uint8", [1, 64, 96, 3])}
+    assert {name: shape[2:] for name, (_, shape) in list(picture.items())[:4]} == {
         "p2": [16, 24],
         "p3": [8, 12],
         "p4": [4, 6],
         "p5": [2, 3],
     }
-    assert shapes(prompt.input) == {
-        **levels,
-        "text_tokens": [1, 32, width],
-        "text_mask": [1, 32],
-        "sentence": [1, width],
+    assert {name: kind for name, (kind, _) in picture.items() if kind != "float32"} == {"cells": "int64"}
+    assert {name: shape for name, (_, shape) in list(picture.items())[4:]} == {
+        "cells": [1, PEAKS],
+        "boxes": [1, PEAKS, 4],
+        "person": [1, PEAKS, PERSON],
+        "keys": [1, PEAKS, GRID[0] * GRID[1], PERSON],
+        "values": [1, PEAKS, GRID[0] * GRID[1], PERSON],
+        "relations": [1, LAYERS * HEADS, PEAKS, PEAKS],
     }
-    assert shapes(prompt.output) == {"score": [1], "box": [1, 4], "keypoints": [1, 17, 3], "mask": [1, 16, 24]}
+    assert ports(prompt.input) == {
+        **picture,
+        "text_tokens": ("float32", [1, 32, width]),
+        "text_mask": ("int64", [1, 32]),
+        "sentence": ("float32", [1, width]),
+    }
+    assert ports(prompt.output) == ports(onnx.load(bundle.vision_engine).graph.output)
 
 
 def test_the_parts_are_the_whole(bundle):
-    # The same names are what lets a precision plan of the vision engine apply to both parts.
-    assert nodes(bundle, "features") | nodes(bundle, "prompt") <= nodes(bundle, "vision")
-    assert not nodes(bundle, "features") & nodes(bundle, "prompt")
+    # The same names of modules and layers are what lets a precision plan of the vision engine apply to both parts.
+    graphs = [onnx.load(bundle.path / f"{name}.onnx") for name in ("features", "prompt", "vision")]
+    *parts, whole = ({node.name.rpartition("/")[0] for node in model.graph.node} for model in graphs)
+    assert parts[0] | parts[1] == whole
+    *parts, whole = (quantizable(model, Plan(default="int8")) for model in graphs)
+    assert parts[0] | parts[1] == whole and not set(parts[0]) & set(parts[1])
     parity = bundle.manifest.parity["prompt"]["joined"]
     assert parity["reference"] == "vision" and parity["inputs"] == 4
     assert all(output["maximum"] <= output["tolerance"] for output in parity["outputs"].values())
 
 
-def test_predictor_shares_the_features(bundle):
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_predictor_shares_the_features(bundle, backend):
+    pytest.importorskip(backend)
     frame = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     texts = ["the man in red", "a woman with a bag"]
-    with Predictor(bundle, "onnxruntime", threads=1) as predictor:
+    with Predictor(bundle, backend, threads=1) as predictor:
         for person, text in zip(predictor.predict_many(frame, texts), texts, strict=True):
             alone = predictor.predict(frame, text)
             assert person.score == pytest.approx(alone.score, abs=1e-5)
             np.testing.assert_allclose(person.keypoints, alone.keypoints, atol=1e-2)
 
 
-def test_parts_of_another_network_are_noticed(bundle):
-    from humar_edge.export.engines import vision_engine
-    from humar_edge.export.parity import arrays
-
+@pytest.mark.parametrize("part", ["features", "prompt"])
+def test_parts_of_another_network_are_noticed(bundle, part):
     source = open_source(
         "edge-lite", resolve("edge-lite", text_encoder_type="tite"), None, untrained=True, input_size=(64, 96)
     )
-    whole, features, prompt = (onnx.load(bundle.path / f"{name}.onnx") for name in ("vision", "features", "prompt"))
+    graphs = {name: onnx.load(bundle.path / f"{name}.onnx") for name in ("vision", "features", "prompt")}
     samples = arrays(vision_engine(source))
-    assert all(difference.passed for difference in check_split(whole, features, prompt, samples))
-    weight = max((item for item in prompt.graph.initializer if len(item.dims) == 4), key=lambda item: item.ByteSize())
+    assert all(difference.passed for difference in check_split(*graphs.values(), samples))
+    # In the features engine, what only people are read with: the maps stay right.
+    people = [node for node in graphs[part].graph.node if part == "prompt" or "/people/" in node.name]
+    read = {name for node in people for name in node.input}
+    weights = [item for item in graphs[part].graph.initializer if item.name in read and len(item.dims) >= 2]
+    weight = max(weights, key=lambda item: item.ByteSize())
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 3, weight.name))
     with pytest.raises(ExportError, match="do not agree with the vision engine"):
-        check_split(whole, features, prompt, samples)
+        check_split(*graphs.values(), samples)
 
 
 def test_the_original_transformer_cannot_be_split():

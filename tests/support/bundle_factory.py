@@ -179,10 +179,14 @@ def _answers(graph: _Graph, excess: str, colour: str, size: tuple[int, int]) -> 
 
 
 def _features_engine(size: tuple[int, int]) -> onnx.ModelProto:
-    """The colours' excess: all that this "network" knows about a picture before it reads the prompt."""
+    """The colours' excess, blue first, and where red, green and blue are: what is known before the prompt is read."""
     graph = _Graph()
-    graph.add("Identity", _excess(graph), output="p2")
-    return graph.model([_value("image", TensorProto.UINT8, 1, *size, 3)], {"p2": (1, *size, 3)})
+    reversed_places = graph.constant([2, 1, 0], np.int64)
+    graph.add("Gather", _excess(graph), reversed_places, axis=3, output="p2")
+    graph.add("Unsqueeze", reversed_places, graph.constant([0], np.int64), output="cells")
+    model = graph.model([_value("image", TensorProto.UINT8, 1, *size, 3)], {"p2": (1, *size, 3), "cells": (1, 3)})
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    return model
 
 
 def _vision_engine(size: tuple[int, int], length: int, width: int, split: bool = False) -> onnx.ModelProto:
@@ -191,9 +195,15 @@ def _vision_engine(size: tuple[int, int], length: int, width: int, split: bool =
     words = graph.add("ReduceMax", graph.add("Mul", "text_tokens", mask), axes=[1], keepdims=0)
     both = graph.add("Mul", words, "sentence")
     colour = graph.add("Slice", both, *(graph.constant([value], np.int64) for value in (0, 3, 1)))
-    outputs = _answers(graph, "p2" if split else _excess(graph), colour, size)
+    if split:
+        places = graph.add("Reshape", "cells", graph.constant([3], np.int64))
+        excess = graph.add("Gather", "p2", places, axis=3)
+        picture = [_value("p2", TensorProto.FLOAT, 1, *size, 3), _value("cells", TensorProto.INT64, 1, 3)]
+    else:
+        excess, picture = _excess(graph), [_value("image", TensorProto.UINT8, 1, *size, 3)]
+    outputs = _answers(graph, excess, colour, size)
     inputs = [
-        _value("p2", TensorProto.FLOAT, 1, *size, 3) if split else _value("image", TensorProto.UINT8, 1, *size, 3),
+        *picture,
         _value("text_tokens", TensorProto.FLOAT, 1, length, width),
         _value("text_mask", TensorProto.INT64, 1, length),
         _value("sentence", TensorProto.FLOAT, 1, width),
