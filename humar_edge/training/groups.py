@@ -8,7 +8,7 @@ from torch import nn
 
 from humar_edge.training.recipes import Recipe
 
-TABLES = ("adjacency", "adjacent_matrix", "kinds", "level_embed", "relative_position_bias_table")
+TABLES = ("adjacency", "adjacent_matrix", "kinds", "level_embed", "place", "relative_position_bias_table")
 """Ends of the names of parameters that are tables rather than matrices."""
 
 
