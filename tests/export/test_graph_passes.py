@@ -207,6 +207,21 @@ def test_weights_alone_shrink_tables_and_matrices():
     assert 0 < np.abs(difference).max() < 0.3
 
 
+def test_convolutions_and_tables_of_coordinates_stay_exact():
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(64, 64, 1, 1)), "grid": rng.random((4096, 2))}
+    found = model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["z"], "/network/people/read/Conv"),
+            helper.make_node("MatMul", ["share", "grid"], ["y"], "/network/transformer/instance/MatMul"),
+        ],
+        {name: value.astype(np.float32) for name, value in weights.items()},
+        {"x": (TensorProto.FLOAT, [1, 64, 4, 4]), "share": (TensorProto.FLOAT, [1, 4096])},
+        ["y", "z"],
+    )
+    assert compress_weights(found).SerializeToString() == found.SerializeToString()
+
+
 def test_maps_in_half_only_where_asked():
     found = model(
         [helper.make_node("Add", ["x", "m"], ["y"], "/network/neck/position/Add")],
