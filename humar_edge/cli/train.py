@@ -50,6 +50,7 @@ STOPPED_EXIT_CODE = 130
 )
 @click.option("--select-weight", type=float, help="Factor of the loss of choosing the person (1).")
 @click.option("--freeze-stem/--train-stem", default=False, help="Keep EfficientNet-Lite0 up to stride 4 as it is.")
+@click.option("--only-choice", is_flag=True, help="Train what chooses the person; all that sees and describes stays.")
 @click.option("--fixed-norms", is_flag=True, help="Batch norms keep their statistics.")
 @click.option("--train-text/--freeze-text", default=None, help="Train the text encoder; default: tite and original do.")
 @click.option("--text-source", type=PATH, help="Folder of the text encoder to start from.")

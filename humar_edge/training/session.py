@@ -15,6 +15,8 @@ from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables
 from humar_edge.training.average import MovingAverage
 from humar_edge.training.build import (
+    DECODING,
+    SEEING,
     STEM,
     build_network,
     build_original,
@@ -51,6 +53,10 @@ def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool,
         network = build_network(combo, encoder if trained else None, encoder.dim, attributes=attributes, **arguments)
     if options["freeze_stem"]:
         freeze(network.backbone, STEM)
+    if options["only_choice"]:
+        if combo.transformer_type == "original":
+            raise ConfigError("--only-choice: the original transformer chooses with all its layers")
+        freeze(network, SEEING + DECODING)
     return network
 
 

@@ -80,9 +80,15 @@ class LightStep(nn.Module):
         return LOSSES + attributes + (teacher.names if teacher else ())
 
     def prepare_modes(self) -> None:
-        """After `train()`: backbone norms keep ImageNet's statistics, batches are too small for their own."""
+        """After `train()`: backbone norms keep ImageNet's statistics, batches are too small for their own.
+
+        Parts that do not learn compute as they will in use.
+        """
         if self.fixed_backbone:
             self.network.backbone.eval()
+        for part in self.network.transformer.children():
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Parts of the loss, weighted; their sum is the loss."""

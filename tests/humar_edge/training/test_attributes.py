@@ -109,6 +109,6 @@ def test_training_names_what_the_person_s_candidates_wear(folder):
     said = (batch.attributes[batch.present] >= 0).any(0)
     assert parts["attributes"] > 0 and torch.equal(net.attributes.weight.grad.any(1), said)
     people, colour = net.transformer.people, net.transformer.colour.project
-    described = (people.read, people.local, people.shape, people.whole[0], people.whole[2], colour)
+    described = (people.read[0], people.glance, people.local, people.shape, people.whole[0], people.whole[2], colour)
     assert all(module.weight.grad.any() for module in described)
     assert not [name for name, parameter in net.transformer.selection.named_parameters() if parameter.grad is not None]

@@ -105,15 +105,16 @@ def test_a_student_comes_closer_and_the_teacher_stays(data: Path, tmp_path: Path
     network.text_encoder = encoder
     with torch.no_grad():  # an untrained network hardly prefers anybody
         for layer in (network.transformer.selection.score, network.transformer.selection.none):
-            layer.weight.mul_(10)
-    teacher = LightTeacher(network)
+            layer.weight.mul_(3)
+    teacher = LightTeacher(network, weight=10)  # so that it outweighs the truth, with which it does not agree
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    trainer = tiny_trainer(data, tmp_path, replace(RECIPE, steps=12))
+    trainer = tiny_trainer(data, tmp_path, replace(RECIPE, steps=30))
     trainer.module = trainer.model = LightStep(trainer.network, trainer.texts, 4, teacher)  # type: ignore[arg-type]
     losses: list[dict[str, float]] = []
     trainer.run(lambda _, parts: losses.append(parts))
     assert set(losses[0]) == {*LOSSES, *WEIGHTS, "loss", "data_wait"}
-    assert losses[-1]["teach_select"] < 0.5 * losses[0]["teach_select"]
+    begin, end = (sum(parts["teach_select"] for parts in some) for some in (losses[:5], losses[-5:]))
+    assert end < 0.5 * begin
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     assert not [name for name in trainer.module.state_dict() if "teacher" in name]
 
@@ -159,8 +160,9 @@ def test_an_answer_of_the_original_in_units_of_the_student(batch: Batch) -> None
     decoding, view, losses = viewed(batch, answer_about(batch, 0.9))
     shares, reached = view.logits.softmax(1)[batch.present], decoding.target.sum(1) > 0
     assert reached.float().mean() > 0.5, "most people have candidates"
-    torch.testing.assert_close(shares[reached, -1], torch.full((int(reached.sum()),), 0.1), rtol=1e-3, atol=1e-3)
-    difference = (shares[:, :-1] - 0.9 * decoding.target).abs().sum(1) / 2
+    # also of people whom the student does not propose it learns that they are there
+    torch.testing.assert_close(shares[:, -1], torch.full((len(shares),), 0.1), rtol=1e-3, atol=1e-3)
+    difference = (shares[:, :-1] - 0.9 * decoding.target).abs().sum(1)[reached] / 2
     assert difference.max() < 0.2  # its mask is coarser
     seen = view.seen
     assert seen is not None and seen.trust.all() and decoding.found is not None

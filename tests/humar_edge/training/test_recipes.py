@@ -77,6 +77,6 @@ def test_every_trainable_parameter_is_in_one_group_and_norms_do_not_decay() -> N
         group = found[id(parameter)]
         assert group["lr"] == group["base"] == rates[name.split(".")[0]]
         embeddings = ("text_encoder.tokens.weight", "positions.weight")
-        plain = parameter.dim() < 2 or name.endswith(("adjacency", "kinds", *embeddings))
+        plain = parameter.dim() < 2 or name.endswith(("adjacency", "kinds", "place", *embeddings))
         assert group["weight_decay"] == (0.0 if plain else 0.5), name
     assert math.isinf(Recipe().minutes)
