@@ -1,12 +1,17 @@
-"""The mode of the processor during training."""
+"""The mode of the processor during training, and which parts learn."""
 
 from __future__ import annotations
 
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
+for needed in ("timm", "tokenizers"):
+    pytest.importorskip(needed)
 
-from humar_edge.training.build import quick_math  # noqa: E402
+from humar_edge.training.build import DECODING, SEEING, freeze, quick_math  # noqa: E402
+from humar_edge.training.step import LightStep  # noqa: E402
+from humar_edge.training.text_cache import TextCache  # noqa: E402
 
 
 def _denormals_count() -> bool:
@@ -23,3 +28,18 @@ def test_denormals_are_zero_inside_and_as_before_outside(before: bool) -> None:
         assert _denormals_count() is before
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_only_what_chooses_learns_and_the_rest_computes_as_in_use() -> None:
+    from tiny_training import tiny_encoder, tiny_network
+
+    encoder = tiny_encoder()
+    network = tiny_network(encoder)
+    freeze(network, SEEING + DECODING)
+    learning = {name.split(".")[1] for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert learning == {"text", "people", "selection"}
+    step = LightStep(network, TextCache(encoder), decoded=1)
+    step.train()
+    step.prepare_modes()
+    training = {name for name, part in network.transformer.named_children() if part.training}
+    assert training == learning
