@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 STEM = ("body.conv_stem", "body.bn1", "body.blocks.0", "body.blocks.1")
 """EfficientNet-Lite0 up to stride 4: edges and textures that ImageNet has taught, and the costliest to train."""
 
-SEEING = ("backbone", *(f"transformer.{name}" for name in ("neck", "colour", "proposals", "points")))
-DECODING = tuple(f"transformer.{name}" for name in ("fusion", "embed", "instance"))
+NOT_CHOOSING = (
+    "backbone",
+    *(f"transformer.{name}" for name in ("neck", "colour", "proposals", "points", "fusion", "embed", "instance")),
+)
 """Parts of a light network that do not choose: what sees, and what describes the chosen person."""
 
 

@@ -15,8 +15,7 @@ from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables
 from humar_edge.training.average import MovingAverage
 from humar_edge.training.build import (
-    DECODING,
-    SEEING,
+    NOT_CHOOSING,
     STEM,
     build_network,
     build_original,
@@ -56,7 +55,7 @@ def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool,
     if options["only_choice"]:
         if combo.transformer_type == "original":
             raise ConfigError("--only-choice: the original transformer chooses with all its layers")
-        freeze(network, SEEING + DECODING)
+        freeze(network, NOT_CHOOSING)
     return network
 
 

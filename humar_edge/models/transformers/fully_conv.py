@@ -7,11 +7,8 @@ from torch import Tensor, nn
 
 from humar_edge.models.blocks import SPPF, ConvNorm, InvertedBottleneck, PositionBias, upsample
 from humar_edge.models.convnext import ConvNeXtBlock, CSPNeXt
-from humar_edge.models.prompting import Prompt
+from humar_edge.models.prompting import MASKED, Prompt
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
-
-MASKED = -1e4
-"""Gate logit of padding tokens: finite, and representable in FP16."""
 
 
 class WordGate(nn.Module):

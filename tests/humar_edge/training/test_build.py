@@ -9,7 +9,7 @@ pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
 for needed in ("timm", "tokenizers"):
     pytest.importorskip(needed)
 
-from humar_edge.training.build import DECODING, SEEING, freeze, quick_math  # noqa: E402
+from humar_edge.training.build import NOT_CHOOSING, freeze, quick_math  # noqa: E402
 from humar_edge.training.step import LightStep  # noqa: E402
 from humar_edge.training.text_cache import TextCache  # noqa: E402
 
@@ -35,7 +35,7 @@ def test_only_what_chooses_learns_and_the_rest_computes_as_in_use() -> None:
 
     encoder = tiny_encoder()
     network = tiny_network(encoder)
-    freeze(network, SEEING + DECODING)
+    freeze(network, NOT_CHOOSING)
     learning = {name.split(".")[1] for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"text", "people", "selection"}
     step = LightStep(network, TextCache(encoder), decoded=1)
