@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # Jobs that a shell starts in the background ignore SIGINT, and so does all that they start; tests of Ctrl-C would hang.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True)
-def own_children() -> Iterator[None]:
-    """Take back the SIGCHLD handler that PyTorch's data loader installs for good.
-
-    Left in place, the end of a later child process killed this one with SIGSEGV inside `waitpid` once OpenVINO had run;
-    probably the signal's frame did not fit on a signal stack that a library had set.
-    """
-    yield
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ class OpenVINORunner(Runner):
         core = openvino.Core()
         try:
             model = core.read_model(str(onnx_path))
-            compiled = core.compile_model(model, _DEVICE, options)
+            # OpenVINO's CPU plugin gives the thread that first compiles a signal stack, and frees it wherever its last
+            # reference is dropped. Had that thread gone on, the next signal would have killed the process.
+            with ThreadPoolExecutor(1) as aside:
+                compiled = aside.submit(core.compile_model, model, _DEVICE, options).result()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot run {onnx_path}: {_reason(error)}") from error
         self.name = "openvino"

@@ -24,6 +24,7 @@ from humar_edge.models.original.deformable import (  # noqa: E402
     deform_attn,
     ms_deform_attn_gather,
 )
+from humar_edge.runtime.runners import open_runner  # noqa: E402
 
 SHAPES = ((7, 5), (4, 3), (2, 1))
 
@@ -130,11 +131,10 @@ def test_embedding_twice_or_without_a_node_changes_nothing():
 
 
 def test_inlined_model_runs_in_openvino(tmp_path):
-    openvino = pytest.importorskip("openvino")
     model, inputs, expected = export("plugin")
     path = tmp_path / "inlined.onnx"
     onnx.save(inline_function(model), path)
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled([tensor.numpy() for tensor in inputs])[0]
+    with open_runner(path, "openvino", threads=1) as runner:
+        feeds = {name: tensor.numpy() for name, tensor in zip(runner.input_specs, inputs, strict=True)}
+        (found,) = runner.infer(feeds).values()
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

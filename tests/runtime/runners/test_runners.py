@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -144,6 +145,29 @@ def test_closed_and_broken(bundle, inputs, backend, tmp_path):
     with pytest.raises(BackendError, match=r"cannot run .*bad\.onnx") as caught:
         open_runner(tmp_path / "bad.onnx", backend)
     assert "\n" not in str(caught.value)
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from humar_edge.runtime.runners import open_runner
+
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+runners = [open_runner(Path(sys.argv[1]), sys.argv[2], threads=1)]
+dropping = threading.Thread(target=runners.clear)
+dropping.start()
+dropping.join()
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(heard != [1])
+"""
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_signals_are_heard_after_another_thread_dropped_the_runner(bundle, backend):
+    """Python runs handlers on the thread's signal stack if there is one; faulthandler makes one, as pytest does."""
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALLED, bundle.vision_engine, backend]
+    assert subprocess.run(command, timeout=120, check=False).returncode == 0
 
 
 def test_a_spec_with_a_free_size():
