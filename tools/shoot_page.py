@@ -2,7 +2,8 @@
 
     python tools/shoot_page.py --output docs/images
 
-Shows the demo clip with the embedded bundle; needs chromium, chromedriver and selenium (extra `dev`).
+Shows the demo clip with the embedded bundle; needs Debian's packages chromium and chromium-driver, and
+`pip install selenium`.
 """
 
 from __future__ import annotations
