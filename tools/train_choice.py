@@ -14,6 +14,7 @@ places. Several processes may share the work of `keep` (`--part 0/2`).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,6 +45,7 @@ from humar_edge.training.recipes import Recipe
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
 from humar_edge.training.schedule import schedule
 from humar_edge.training.sources import list_pictures, open_indices
+from humar_edge.training.step import LightStep
 from humar_edge.training.text_cache import TextCache
 
 Kept = dict[str, Any]
@@ -64,7 +67,10 @@ def open_checkpoint(path: Path) -> tuple[HumarNet, dict[str, Any]]:
 
 
 class SharedWordsOnPeople(WordsOnPeople):
-    """The same product for N = B*q prompts, q of each of B pictures in turn, without a copy of keys and values each."""
+    """The same product for N = B*q prompts, q of each of B pictures in turn, without a copy of keys and values each.
+
+    With one prompt a picture it is that of the base class.
+    """
 
     def forward(self, people: Any, tokens: Tensor, mask: Tensor) -> Tensor:
         """People whose keys and values have B rows, tokens [B*q,T,D], mask [B*q,T] -> [B*q,K,D]."""
@@ -105,7 +111,8 @@ def read(network: HumarNet, samples: list[Any]) -> Iterator[Kept]:
             "p3": pyramid.p3[index].half().contiguous(),
             **{name: value[index].clone() for name, value in found._asdict().items()},
             "captions": [batch.captions[row] for row in rows],
-            **{name: value[rows] for name, value in (("target", target), ("present", at))},
+            "target": target[rows],
+            "present": at[rows],
             "attributes": batch.attributes[rows],
             "points": {number: pointed[row] for number, row in enumerate(rows) if row in pointed},
         }
@@ -130,8 +137,6 @@ def keep(path: Path, output: Path, data: Sequence[Path], fillers: Path | None, *
     part, parts = map(int, options["part"].split("/"))
     torch.set_num_threads(options["threads"])
     network, _ = open_checkpoint(path)
-    from rich.console import Console
-
     _, entries = join_tables(open_indices(data, "train", Console()))
     sampling = SampleOptions(options["imgsz"], prompts=40, negatives=0.3, positional=1 / 6, augmentation="mild")
     maker = Samples(SampleMaker(group_by_image(entries), sampling, list_pictures(fillers)))
@@ -152,7 +157,6 @@ def keep(path: Path, output: Path, data: Sequence[Path], fillers: Path | None, *
 class Choices:
     """Batches of kept pictures."""
 
-    kept: list[Kept]
     texts: TextCache
     prompts: int
     rng: np.random.Generator
@@ -194,9 +198,7 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
         people = transformer.people(maps, found)
         people = people._replace(**{n: F.dropout(getattr(people, n), dropout) for n in ("person", "keys", "values")})
         shared = {name: getattr(people, name)[owner] for name in ("cells", "boxes", "person", "relations")}
-        transformer.selection.match.__class__ = SharedWordsOnPeople
         selection = transformer.select(people._replace(**shared), transformer.text_prompt(words, mask, sentence))
-        transformer.selection.match.__class__ = WordsOnPeople
         logits = None if network.attributes is None else network.attributes(people.person).float()
         if points:
             whose, seen, aim, _ = choices.rows(points, count)
@@ -231,19 +233,19 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     torch.manual_seed(0)
     network, state = open_checkpoint(path)
     freeze(network, NOT_CHOOSING)
-    network.train()
-    for part in (network.backbone, *network.transformer.children()):
-        if not any(parameter.requires_grad for parameter in part.parameters()):
-            part.eval()
+    network.transformer.selection.match.__class__ = SharedWordsOnPeople
     pictures = [item for shard in sorted(kept.glob("*.pt")) for item in torch.load(shard, weights_only=True)]
     if not pictures:
         raise click.ClickException(f"{kept} holds nothing; make it with: train_choice.py keep")
     encoder = build_text_encoder(state["components"]["text_encoder_type"])
-    choices = Choices(pictures, TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5))
+    choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5))
+    LightStep(network.train(), choices.texts, None).prepare_modes()
     recipe = Recipe(rate=options["rate"], warmup=50, minutes=options["minutes"])
-    optimizer = torch.optim.AdamW([g for g in parameter_groups(network, recipe) if g["params"]], betas=(0.9, 0.98))
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    average, begin, step, order, sums = MovingAverage(network, 0.998), time.monotonic(), 0, [], {}
+    optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    average, begin, step = MovingAverage(network, 0.998), time.monotonic(), 0
+    order: list[int] = []
+    sums: Counter[str] = Counter()
     while (done := (time.monotonic() - begin) / 60 / options["minutes"]) < 1:
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * schedule(done, step, recipe)
@@ -259,10 +261,10 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
         optimizer.step()
         average.update(network, step)
         step += 1
-        sums = {name: sums.get(name, 0.0) + value.item() for name, value in parts.items()}
+        sums.update({name: value.item() for name, value in parts.items()})
         if step % 100 == 0:
             click.echo(f"step {step}, {done:.1%}: " + ", ".join(f"{n} {v / 100:.3f}" for n, v in sums.items()))
-            sums = {}
+            sums.clear()
     checkpoint.save(output / "last", network, average.tensors, None, state | {"only_choice_steps": step})
 
 
