@@ -1,7 +1,8 @@
 """INT8 as explicit Q/DQ pairs around convolutions, linear layers and residual additions.
 
 The form is the one that TensorRT accepts: symmetric weights per channel, symmetric activations per tensor, no
-quantised bias, a Q/DQ pair of its own for every input. OpenVINO and onnxruntime read it too.
+quantised bias, a Q/DQ pair of its own for every input. OpenVINO and onnxruntime read it too, and weights stay in a
+range that older CPUs multiply without saturation (`MULTIPLIED_LEVELS`), so that one file is right everywhere.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from humar_edge.errors import ExportError
 from humar_edge.export.fp16 import in_fp32, to_fp16
 from humar_edge.export.graph import (
     LEVELS,
+    MULTIPLIED_LEVELS,
     attribute,
     copy_of,
     inferred,
@@ -122,7 +124,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) 
             name = node.input[1]
             if name not in weights:
                 axis = 0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else WEIGHTED[node.op_type]
-                small, scales = quantise(numpy_helper.to_array(constants[name]), axis)
+                small, scales = quantise(numpy_helper.to_array(constants[name]), axis, MULTIPLIED_LEVELS)
                 inputs = [constant(f"{name}_int8", small), constant(f"{name}_scale", scales)]
                 inputs.append(constant(f"{name}_zero", np.zeros(len(scales), np.int8)))
                 weights[name] = f"{name}_dq"

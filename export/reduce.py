@@ -24,7 +24,7 @@ from humar_edge.export.parity import Arrays, Run, compare, onnx_run, require
 from humar_edge.export.plan import Plan
 from humar_edge.export.source import Source
 from humar_edge.export.split import SPLIT, split_feeds
-from humar_edge.export.weights import compress_weights, halve_maps
+from humar_edge.export.weights import compress_weights, halve_constants
 
 if TYPE_CHECKING:
     import onnx
@@ -74,8 +74,9 @@ def reduced(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> 
     """
     made = apply_plan(model, plan, ranges)
     if plan.uses("int8"):
-        # What stays float (last layers, linear layers of tokens) still need not be stored so.
-        made = halve_maps(compress_weights(made), lambda node: plan.precision(path_of(node)) == "int8")
+        # What stays float (last layers, linear layers of tokens, channel gates) still need not be stored so.
+        in_int8 = {node.name for node in made.graph.node if plan.precision(path_of(node)) == "int8"}
+        made = halve_constants(compress_weights(made), lambda node: node.op_type == "Conv" or node.name in in_int8)
     return made
 
 

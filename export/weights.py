@@ -62,12 +62,14 @@ def compress_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def halve_maps(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
-    """Store large constants that are added to feature maps (embeddings of positions) in half, followed by a Cast.
+def halve_constants(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
+    """Store large constants in half, followed by a Cast; the arithmetic stays in float.
+
+    These are weights of convolutions and what is added to feature maps (embeddings of positions).
 
     Args:
         model: Any.
-        holds: Tells in which nodes.
+        holds: Tells for which nodes.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -76,7 +78,7 @@ def halve_maps(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bool]) 
     done: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        for index, name in enumerate(node.input if node.op_type == "Add" and holds(node) else ()):
+        for index, name in enumerate(node.input if node.op_type in ("Add", "Conv") and holds(node) else ()):
             constant = constants.get(name)
             if constant is None or constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALLEST:
                 continue

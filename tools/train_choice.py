@@ -13,6 +13,7 @@ places. Several processes may share the work of `keep` (`--part 0/2`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -219,6 +220,7 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
 @click.argument("kept", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--minutes", default=30.0, show_default=True)
+@click.option("--steps", type=int, help="End of the schedule in steps, if that is earlier.")
 @click.option("--rate", default=1e-3, show_default=True)
 @click.option("--batch", default=16, show_default=True, help="Pictures a step.")
 @click.option("--prompts", default=10, show_default=True, help="Texts of each.")
@@ -246,7 +248,8 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     average, begin, step = MovingAverage(network, 0.998), time.monotonic(), 0
     order: list[int] = []
     sums: Counter[str] = Counter()
-    while (done := (time.monotonic() - begin) / 60 / options["minutes"]) < 1:
+    seconds, steps = options["minutes"] * 60, options["steps"] or math.inf
+    while (done := max((time.monotonic() - begin) / seconds, step / steps)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * schedule(done, step, recipe)
         if len(order) < options["batch"]:

@@ -17,7 +17,7 @@ from humar_edge.export.graph import quantise  # noqa: E402
 from humar_edge.export.int8 import activations, apply_plan, insert_qdq, quantize  # noqa: E402
 from humar_edge.export.parity import onnx_run  # noqa: E402
 from humar_edge.export.plan import PLANS, Plan, plan_of  # noqa: E402
-from humar_edge.export.weights import compress_weights, halve_maps  # noqa: E402
+from humar_edge.export.weights import compress_weights, halve_constants  # noqa: E402
 
 INT8 = Plan({"backbone": "int8"}, name="int8")
 
@@ -89,6 +89,22 @@ def test_int8_is_explicit_symmetric_and_leaves_gates_and_heads_alone():
     assert sum(node.op_type == "QuantizeLinear" for node in quantised.graph.node) == 4
     difference = onnx_run(found)(picture())["score"] - onnx_run(quantised)(picture())["score"]
     assert np.abs(difference).max() < 0.05
+
+
+def test_int8_products_fit_16_bits_in_pairs():
+    """Without VNNI two products of an unsigned and a signed byte are added in 16 bits, and saturate."""
+    rng = np.random.default_rng(0)
+    found = model(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "/network/backbone/Conv")],
+        {"w": rng.choice([-1.0, 1.0], (8, 64, 1, 1)).astype(np.float32)},
+        {"x": (TensorProto.FLOAT, [1, 64, 8, 8])},
+        ["y"],
+    )
+    quantised = insert_qdq(found, INT8, {"x": 1.0})
+    (weight,) = (numpy_helper.to_array(item) for item in quantised.graph.initializer if item.name == "w_int8")
+    assert np.abs(weight.astype(int)).max() * 255 * 2 <= np.iinfo(np.int16).max
+    inputs = {"x": rng.choice([-1.0, 1.0], (1, 64, 8, 8)).astype(np.float32)}
+    np.testing.assert_allclose(onnx_run(quantised)(inputs)["y"], onnx_run(found)(inputs)["y"], atol=1e-3)
 
 
 def test_int8_needs_ranges_and_something_to_quantise():
@@ -222,16 +238,23 @@ def test_convolutions_and_tables_of_coordinates_stay_exact():
     assert compress_weights(found).SerializeToString() == found.SerializeToString()
 
 
-def test_maps_in_half_only_where_asked():
+def test_constants_in_half_only_where_asked():
     found = model(
-        [helper.make_node("Add", ["x", "m"], ["y"], "/network/neck/position/Add")],
-        {"m": np.linspace(0, 1, 8192, dtype=np.float32).reshape(1, 2, 64, 64)},
+        [
+            helper.make_node("Add", ["x", "m"], ["a"], "/network/neck/position/Add"),
+            helper.make_node("Conv", ["a", "w"], ["y"], "/network/neck/gate/Conv"),
+        ],
+        {
+            "m": np.linspace(0, 1, 8192, dtype=np.float32).reshape(1, 2, 64, 64),
+            "w": np.linspace(-1, 1, 8192, dtype=np.float32).reshape(4096, 2, 1, 1),
+        },
         {"x": (TensorProto.FLOAT, [1, 2, 64, 64])},
         ["y"],
     )
-    assert halve_maps(found, lambda node: False).graph.initializer[0].data_type == TensorProto.FLOAT
-    half = halve_maps(found, lambda node: True)
+    assert halve_constants(found, lambda node: False).graph.initializer[0].data_type == TensorProto.FLOAT
+    half = halve_constants(found, lambda node: True)
     assert half.ByteSize() < 0.6 * found.ByteSize()
+    assert {item.data_type for item in half.graph.initializer} == {TensorProto.FLOAT16}
     inputs = {"x": np.zeros((1, 2, 64, 64), np.float32)}
     np.testing.assert_allclose(onnx_run(half)(inputs)["y"], onnx_run(found)(inputs)["y"], atol=1e-3)
 

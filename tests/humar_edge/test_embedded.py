@@ -61,3 +61,13 @@ def test_a_point_finds_the_person_it_lies_on(humar: HumarEdge, scenes: list, nam
 
 def test_nobody_is_found_in_an_empty_picture(humar: HumarEdge) -> None:
     assert not humar.predict(np.full((480, 640, 3), 127, np.uint8), text="man in red").found
+
+
+@pytest.mark.parametrize("engine", ["vision", "positional"])
+def test_older_cpus_multiply_it_without_saturation(engine: str) -> None:
+    """Whatever CPU runs this test: see `humar_edge.export.graph.MULTIPLIED_LEVELS`."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(ASSETS / "edge-lite" / f"{engine}.onnx"))
+    weights = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    multiplied = [value for name, value in weights.items() if name.endswith("_int8")]
+    assert len(multiplied) > 100 and all(np.abs(value.astype(int)).max() <= 64 for value in multiplied)
