@@ -72,21 +72,22 @@ def refit(
         output: Folder for another checkpoint (averaged weights, no optimizer); None stores the fit in `checkpoint`
             itself, in the weights being trained and their average; nothing else changes, so that a run can continue.
         split: Split of the data.
-        side: Side of the square input it will be used at, needs `output`; None: as trained.
+        side: Side of the square input it will be used at; another one than in training needs `output`.
         limit: Prompts to use.
         on_step: Called after every prompt of the run that measures the present state.
 
     Raises:
-        ConfigError: The network has no presence score to calibrate, or `side` without `output`.
+        ConfigError: The network has no presence score to calibrate, or another `side` without `output`.
         CheckpointError: The checkpoint cannot be read.
         DataError: Only present, or only absent people.
     """
-    if side is not None and output is None:
-        raise ConfigError("another input size needs another checkpoint: give --output")
     network, state = load_network(checkpoint)
     if not isinstance(network, HumarNet):
         raise ConfigError(f"{checkpoint}: only light networks have a presence score to calibrate")
-    height, width = (side, side) if side else (int(state["input_size"][0]), int(state["input_size"][1]))
+    trained = (int(state["input_size"][0]), int(state["input_size"][1]))
+    height, width = (side, side) if side else trained
+    if (height, width) != trained and output is None:
+        raise ConfigError("another input size needs another checkpoint: give --output")
     entries = choose_entries(RefHumanIndex.load(data, split).entries, "text", limit)
     length = int(state.get("token_length", 32))
     evaluator = Evaluator()
