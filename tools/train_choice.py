@@ -13,6 +13,7 @@ places. Several processes may share the work of `keep` (`--part 0/2`).
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import Counter
@@ -53,6 +54,7 @@ Kept = dict[str, Any]
 """Of a picture: p3 [C,h,w], cells, boxes, score [K,...], and of its prompts: captions, target [Q,K], present [Q],
 attributes [Q,A], points (number of the prompt -> tokens, sentence, heat)."""
 CHUNK, SHARD = 8, 1000
+LINE_EVERY = 100
 EVERY_CANDIDATE = 6
 """One step in so many sees all candidates, as in use."""
 
@@ -230,7 +232,7 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
 @click.option("--fp32", is_flag=True, help="No bfloat16.")
 @quick_math()
 def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
-    """Train on what `keep` kept; writes OUTPUT/last."""
+    """Train on what `keep` kept; writes OUTPUT/last and a line of OUTPUT/log.jsonl every 100 steps."""
     torch.set_num_threads(options["threads"])
     torch.manual_seed(0)
     network, state = open_checkpoint(path)
@@ -245,6 +247,7 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     recipe = Recipe(rate=options["rate"], warmup=50, minutes=options["minutes"])
     optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    output.mkdir(parents=True, exist_ok=True)
     average, begin, step = MovingAverage(network, 0.998), time.monotonic(), 0
     order: list[int] = []
     sums: Counter[str] = Counter()
@@ -265,8 +268,11 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
         average.update(network, step)
         step += 1
         sums.update({name: value.item() for name, value in parts.items()})
-        if step % 100 == 0:
-            click.echo(f"step {step}, {done:.1%}: " + ", ".join(f"{n} {v / 100:.3f}" for n, v in sums.items()))
+        if step % LINE_EVERY == 0:
+            means = {name: value / LINE_EVERY for name, value in sums.items()}
+            click.echo(f"step {step}, {done:.1%}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
+            with (output / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **means, "loss": sum(means.values())}) + "\n")
             sums.clear()
     checkpoint.save(output / "last", network, average.tensors, None, state | {"only_choice_steps": step})
 
