@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "What this machine has, and what to do about what is missing."),
     "bench": ("bench", "Latency of combinations and backends."),
     "export": ("export", "Pack a trained checkpoint as a bundle of ONNX engines."),
+    "unpack": ("unpack", "A checkpoint from a bundle, to train, distil or export it again."),
     "calibrate": ("calibrate", "Calibration statistics, sensitivity and precision plans."),
     "compare": ("compare", "Parity of two models: errors, metrics, worst pictures."),
     "check": ("check", "Compile a bundle's engines with TensorRT-RTX, without a GPU."),
