@@ -231,7 +231,7 @@ def compare_predictors(
 def fitting_backend(models: Sequence[Path]) -> str | None:
     """`onnxruntime` when a bundle computes in FP16 and there is no GPU, else None (the best available backend).
 
-    OpenVINO on CPUs computes FP16 graphs in FP32 and would hide what half precision costs.
+    OpenVINO on CPUs computes FP16 graphs in FP32 and would hide what half precision costs; onnxruntime shows a part.
     """
     from humar_edge.runtime.runners import available_backends
 
