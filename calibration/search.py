@@ -207,7 +207,7 @@ def search(
         cache: File of the calibrated ranges; None keeps none.
         depth: Size of blocks, see `blocks_of`.
         rest: Precision of what is not INT8: fp32 or fp16.
-        backend: Of the runtime; None takes the best, or with FP16 on CPUs onnxruntime, which shows a part of what it costs.
+        backend: Of the runtime; None takes the best, or with FP16 on CPUs onnxruntime, which shows a part of its cost.
         threads: CPU threads.
         bar: Opens a progress bar: (title, total) -> context with a function to call after each step.
         say: Prints a line.

@@ -63,6 +63,8 @@ def unpack(path: Path, output: Path) -> None:
     combo = resolve(manifest.combo, **manifest.components)
     if combo.transformer_type == ORIGINAL or bundle.positional_engine is None:
         raise ExportError(f"{path}: only bundles of light networks with a positional engine can be unpacked")
+    if not manifest.trained:
+        raise ExportError(f"{path} holds random weights; there is nothing to unpack")
     onnx, _ = onnx_modules()
     encoder = build_text_encoder(combo.text_encoder_type)
     network = build_network(combo, encoder, encoder.dim).eval().requires_grad_(False)
