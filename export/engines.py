@@ -96,12 +96,15 @@ class PositionalGraph(VisionGraph):
         return tuple(find(self.picture(image), points))
 
 
+def caption_samples(tokenizer: Any, captions: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Inputs of a text engine, one caption each."""
+    ids, mask = encode_captions(tokenizer, captions)
+    return [{"input_ids": ids[k : k + 1], "attention_mask": mask[k : k + 1]} for k in range(len(ids))]
+
+
 def text_engine(source: Source) -> Engine:
     """The text engine, with captions as samples."""
-    ids, mask = encode_captions(source.encoder.tokenizer, CAPTIONS)
-    samples = [
-        {"input_ids": ids[index : index + 1], "attention_mask": mask[index : index + 1]} for index in range(len(ids))
-    ]
+    samples = caption_samples(source.encoder.tokenizer, CAPTIONS)
     return Engine("text", TEXT_ENGINE, TextGraph(source.network).eval(), samples, ("text_tokens", "sentence"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,12 @@ from humar_edge.bundle import PREPROCESSING
 from humar_edge.calibration.images import calibration_key, feeds, positional_feeds
 from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.data.refhuman import Entry
-from humar_edge.export.engines import CAPTIONS
+from humar_edge.export.engines import CAPTIONS, caption_samples
 from humar_edge.export.fp16 import to_fp16
 from humar_edge.export.graph import path_of
 from humar_edge.export.int8 import activations, apply_plan, counts
 from humar_edge.export.packing import Exported, Say, by_output, say_differences
-from humar_edge.export.parity import Arrays, Run, compare, onnx_run, require
+from humar_edge.export.parity import Arrays, Run, arrays, compare, onnx_run, require
 from humar_edge.export.plan import Plan
 from humar_edge.export.source import Source
 from humar_edge.export.split import SPLIT, split_feeds
@@ -47,15 +48,9 @@ def reduce_text(item: Exported, precision: str, tokenizer: object, captions: Seq
     Raises:
         ExportError: The features differ too much.
     """
-    from humar_edge.models.tokenizer import encode_captions
-
     reference = item.model
     item.model, item.precision = TEXT[precision](reference), precision
-    ids, mask = encode_captions(tokenizer, captions or CAPTIONS)  # type: ignore[arg-type]
-    samples = [
-        {"input_ids": ids[index : index + 1].numpy(), "attention_mask": mask[index : index + 1].numpy()}
-        for index in range(len(ids))
-    ]
+    samples = arrays(replace(item.engine, samples=caption_samples(tokenizer, captions or CAPTIONS)))
     tolerances = dict.fromkeys(item.engine.outputs, TEXT_TOLERANCES[precision])
     differences = compare(_real_words(onnx_run(reference)), _real_words(onnx_run(item.model)), samples, tolerances)
     say(f"text {precision}: {_megabytes(item.model):.1f} MB, against FP32 on {len(samples)} captions")
@@ -126,7 +121,7 @@ def reduce_vision(
         say(f"{item.engine.name} INT8 nodes: {', '.join(f'{n} {op}' for op, n in counts(reference, plan).items())}")
     model = reduced(reference, plan, values)
     item.model, item.precision = model, plan.name
-    samples = islice(inputs(compared), COMPARED) if compared else _own_samples(item)
+    samples = islice(inputs(compared), COMPARED) if compared else arrays(item.engine)
     differences = compare(onnx_run(reference), onnx_run(model), samples, {})
     number = min(len(compared), COMPARED) or len(item.engine.samples)
     say(f"{item.engine.name} {plan.name}: {_megabytes(model):.1f} MB, against FP32 on {number} images")
@@ -189,10 +184,6 @@ def _real_words(run: Run) -> Run:
         return {**found, "text_tokens": found["text_tokens"] * sample["attention_mask"][..., None]}
 
     return masked
-
-
-def _own_samples(item: Exported) -> list[Arrays]:
-    return [{name: tensor.numpy() for name, tensor in sample.items()} for sample in item.engine.samples]
 
 
 def _megabytes(model: onnx.ModelProto) -> float:
