@@ -1,0 +1,173 @@
+"""Add the people of a street pack's pose-only photos (`lsp/`) to its cut-outs: other people, other poses, other light.
+
+    python tools/cut_out_people.py PACK --output sport
+    python tools/compose_people.py sport --out street_sport --train 6000 --men 0.4 --negatives 0.3 --captions 3
+
+OUTPUT is a pack of its own: the cut-outs, backgrounds and composer of PACK by link, and one cut-out more for each photo
+of a single person whose outline can be trusted: the mask of a bundle, refined by GrabCut between what is surely the
+person (annotated limbs) and surely not, must contain the annotated joints and keep most of the bundle's mask. They are
+of the training split, of unknown gender, and captions speak only of colours that the pack is sure of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+from humar_edge import HumarEdge
+from humar_edge.keypoints import NAMES
+
+LIMBS = [
+    (f"{side}_{a}", f"{side}_{b}")
+    for side in ("left", "right")
+    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"))
+]
+LEAST_HEIGHT = 90
+LEAST_OVERLAP = 0.72
+"""Of the refined mask with the bundle's."""
+MOST_MISSED = 2
+"""Joints outside the mask."""
+SURE, SPOKEN = 0.6, 0.7
+NOTHING = {"color": None, "conf": 0.0, "color2": None}
+SKIN = ("beige", "brown", "orange", "pink")
+"""Names that bare skin gets."""
+
+
+def _at(photo: dict[str, Any], name: str) -> np.ndarray | None:
+    """A joint, x and y in pixels, or None."""
+    x, y, v = photo["keypoints"][3 * NAMES.index(name) :][:3]
+    return np.array([x, y]) if v else None
+
+
+def _capsules(photo: dict[str, Any], pairs: list[tuple[str, str]], width: float) -> np.ndarray:
+    """Thick lines between joints, bool [h, w]; `width` in shares of the torso's length."""
+    shoulder, hip = _at(photo, "left_shoulder"), _at(photo, "left_hip")
+    torso = 40.0 if shoulder is None or hip is None else float(np.linalg.norm(shoulder - hip))
+    canvas = np.zeros((photo["h"], photo["w"]), np.uint8)
+    for first, second in pairs:
+        a, b = _at(photo, first), _at(photo, second)
+        if a is not None and b is not None:
+            cv2.line(canvas, a.round().astype(int).tolist(), b.round().astype(int).tolist(), 1,
+                     max(1, round(width * torso)))  # fmt: skip
+    return canvas > 0
+
+
+def outline(photo: dict[str, Any], image: np.ndarray, coarse: np.ndarray) -> np.ndarray | None:
+    """The person's pixels, bool [h, w], or None where they are doubtful; `coarse` is the bundle's mask."""
+    limbs = _capsules(photo, LIMBS, 0.08)
+    band = max(3, photo["h"] // 40) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
+    labels = np.full(coarse.shape, cv2.GC_BGD, np.uint8)
+    labels[cv2.dilate((coarse | limbs).astype(np.uint8), kernel) > 0] = cv2.GC_PR_BGD
+    labels[coarse] = cv2.GC_PR_FGD
+    labels[cv2.erode(coarse.astype(np.uint8), kernel, borderValue=1) > 0] = cv2.GC_FGD
+    labels[limbs] = cv2.GC_FGD
+    if not (labels == cv2.GC_BGD).any():
+        return None
+    cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
+    mask = parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    overlap = (mask & coarse).sum() / (mask | coarse).sum()
+    joints = np.array(photo["keypoints"]).reshape(17, 3)
+    x, y = joints[joints[:, 2] > 0, :2].round().astype(int).T
+    inside = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5)))[y.clip(0, photo["h"] - 1), x.clip(0, photo["w"] - 1)]
+    return mask if overlap >= LEAST_OVERLAP and (inside == 0).sum() <= MOST_MISSED else None
+
+
+def _colour(image: np.ndarray, region: np.ndarray) -> list[int]:
+    """Median CIELAB of a region."""
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
+    return np.median(lab[region], axis=0).round().astype(int).tolist() if region.any() else [50, 0, 0]
+
+
+def garments(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray) -> list[dict[str, Any]]:
+    """What the person wears above and below, in the pack's words."""
+    sides = ("left", "right")
+    arms = _colour(image, mask & _capsules(photo, [(f"{s}_elbow", f"{s}_wrist") for s in sides], 0.1))
+    shins = _colour(image, mask & _capsules(photo, [(f"{s}_knee", f"{s}_ankle") for s in sides], 0.1))
+    regions = {
+        "upper": mask & _capsules(photo, [(f"{s}_shoulder", f"{s}_hip") for s in sides], 0.4),
+        "lower": mask & _capsules(photo, [(f"{s}_hip", f"{s}_knee") for s in sides], 0.25),
+    }
+    found = []
+    for part, region in regions.items():
+        named, lab = photo[part] or NOTHING, _colour(image, region)
+        below = float(np.linalg.norm(np.subtract(lab, shins)))
+        bare = named["color"] in SKIN and np.linalg.norm(np.subtract(lab, arms)) < 18
+        doubtful = bare or named["conf"] < SPOKEN or (part == "lower" and 12 < below < 25)
+        name = "shirt" if part == "upper" else "shorts" if below > 18 else "pants"
+        colour = None if bare else named["color"]
+        found.append(
+            {
+                "name": name,
+                "part": part,
+                "area": round(float(region.sum() / mask.sum()), 3),
+                "color": colour,
+                "conf": min(named["conf"], SURE - 0.01) if doubtful else named["conf"],
+                "color2": named["color2"],
+                "share2": 0,
+                "lab": lab,
+            }
+        )
+    return found
+
+
+def cut_out(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray, path: Path) -> dict[str, Any] | None:
+    """Write a cut-out and describe it as the pack's `cutouts.json` does; None for people who lie or are too small."""
+    ys, xs = mask.nonzero()
+    left, top, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+    if bottom - top < max(LEAST_HEIGHT, right - left):
+        return None
+    alpha = (cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7) * 255).round().astype(np.uint8)
+    cv2.imwrite(str(path), np.dstack([image, alpha])[top:bottom, left:right], [cv2.IMWRITE_WEBP_QUALITY, 90])
+    joints = np.array(photo["keypoints"]).reshape(17, 3)
+    joints[joints[:, 2] > 0, :2] -= (left, top)
+    return {
+        "id": path.stem, "file": f"sport/{path.name}", "source": "lsp", "hair": None,
+        "w": int(right - left), "h": int(bottom - top), "bag": False, "hat": False, "glasses": None, "beard": None,
+        "keypoints": joints.round(1).reshape(-1).tolist(), "num_keypoints": int((joints[:, 2] > 0).sum()),
+        "kp": "human", "gender": None, "facing": None, "garments": garments(photo, image, mask), "bag_polygons": [],
+        "split": "train", "attrs": "auto",
+        "full_body": bool((joints[15:, 2] > 0).all() and bottom < photo["h"] - 2),
+    }  # fmt: skip
+
+
+@click.command()
+@click.argument("pack", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the larger pack.")
+@click.option("--model", type=click.Path(path_type=Path), help="Bundle for the masks. [default: the embedded one]")
+def main(pack: Path, output: Path, model: Path | None) -> None:
+    """See the top of the file."""
+    if not (pack / "lsp/lsp.json").is_file() or not (pack / "cutouts.json").is_file():
+        raise click.UsageError(f"{pack} holds no lsp/lsp.json and cutouts.json; give the folder of the pack")
+    (output / "sport").mkdir(parents=True, exist_ok=True)
+    for name in ("cutouts", "backgrounds", "backgrounds.json", "compose.py"):
+        if not (output / name).exists():
+            (output / name).symlink_to((pack / name).resolve())
+    content = json.loads((pack / "cutouts.json").read_text())
+    photos = [photo for photo in json.loads((pack / "lsp/lsp.json").read_text()) if photo["people_detected"] <= 1]
+    fates: Counter[str] = Counter()
+    humar = HumarEdge(model, score_threshold=0.0)
+    with click.progressbar(photos, label="photos") as bar:
+        for photo in bar:
+            image = cv2.imread(str(pack / photo["file"]))
+            x, y, w, h = photo["bbox"]
+            coarse = humar.predict(image, box=[x, y, x + w, y + h]).mask
+            mask = outline(photo, image, coarse)
+            record = None
+            if mask is not None:
+                record = cut_out(photo, image, mask, output / "sport" / f"{Path(photo['file']).stem}.webp")
+            fates["outline in doubt" if mask is None else "lying or small" if record is None else "cut out"] += 1
+            content["cutouts"] += [record] if record else []
+    (output / "cutouts.json").write_text(json.dumps(content))
+    click.echo(", ".join(f"{name}: {count}" for name, count in fates.items()))
+
+
+if __name__ == "__main__":
+    main()
