@@ -18,14 +18,13 @@ from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.data.refhuman import Entry
 from humar_edge.export.engines import CAPTIONS, caption_samples
 from humar_edge.export.fp16 import to_fp16
-from humar_edge.export.graph import path_of
 from humar_edge.export.int8 import activations, apply_plan, counts
 from humar_edge.export.packing import Exported, Say, by_output, say_differences
 from humar_edge.export.parity import Arrays, Run, arrays, compare, onnx_run, require
 from humar_edge.export.plan import Plan
 from humar_edge.export.source import Source
 from humar_edge.export.split import SPLIT, split_feeds
-from humar_edge.export.weights import compress_weights, halve_constants
+from humar_edge.export.weights import compress_weights, halve_convolutions
 
 if TYPE_CHECKING:
     import onnx
@@ -70,8 +69,7 @@ def reduced(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> 
     made = apply_plan(model, plan, ranges)
     if plan.uses("int8"):
         # What stays float (last layers, linear layers of tokens, channel gates) still need not be stored so.
-        in_int8 = {node.name for node in made.graph.node if plan.precision(path_of(node)) == "int8"}
-        made = halve_constants(compress_weights(made), lambda node: node.op_type == "Conv" or node.name in in_int8)
+        made = halve_convolutions(compress_weights(made))
     return made
 
 

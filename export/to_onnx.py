@@ -64,6 +64,7 @@ def to_onnx(engine: Engine, opset: int = 17, deform_attn: str = "gather") -> onn
     if opset not in OPSETS:
         raise ConfigError(f"--opset {opset}: choose {OPSETS.start} to {OPSETS.stop - 1}")
     from humar_edge.export.deform_attn import embed_function, plugin_node
+    from humar_edge.export.maps import separate_maps
     from humar_edge.models.original.deformable import deform_attn as lowering
 
     sample = engine.samples[0]
@@ -94,7 +95,9 @@ def to_onnx(engine: Engine, opset: int = 17, deform_attn: str = "gather") -> onn
             raise ExportError(f"{engine.name} engine: simplification failed ({_line(error)})") from error
     if not same:
         raise ExportError(f"{engine.name} engine: simplification changed the results")
-    model = embed_function(tidy(model))
+    model = tidy(model)
+    separate_maps(model)
+    model = embed_function(model)
     onnx.checker.check_model(model)
     return model
 

@@ -29,6 +29,7 @@ from humar_edge.export.engines import (
     vision_engine,
 )
 from humar_edge.export.graph import attribute, initialisers
+from humar_edge.export.maps import separate
 from humar_edge.export.parity import Run, arrays, onnx_run, torch_run
 from humar_edge.export.reduce import TEXT_TOLERANCES
 from humar_edge.export.source import ORIGINAL, Source
@@ -166,7 +167,7 @@ def weights(network: HumarNet, pairs: Pairs) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def folded(network: HumarNet, engine: Engine, pairs: Pairs) -> dict[str, np.ndarray]:
-    """Weights of 1x1 convolutions of nothing but coordinates, which exported graphs hold as finished maps."""
+    """Weights of 1x1 convolutions of nothing but coordinates, of which exported graphs hold a row and a column."""
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def keep(name: str, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
@@ -182,15 +183,23 @@ def folded(network: HumarNet, engine: Engine, pairs: Pairs) -> dict[str, np.ndar
         hook.remove()
     found: dict[str, np.ndarray] = {}
     for name, (x, y) in seen.items():
-        for mine, theirs in pairs.get(y.numel(), ()) if len(x) == 1 else ():
-            if np.allclose(mine.reshape(y.shape), y.numpy(), rtol=0, atol=SAME):
-                coordinates = np.vstack([x[0].flatten(1).numpy(), np.ones((1, x[0, 0].numel()), np.float32)])
-                solved = np.linalg.lstsq(coordinates.T, theirs.reshape(y.shape[1], -1).T, rcond=None)[0].T
-                weight = network.get_parameter(f"{name}.weight")
-                found[f"{name}.weight"] = np.ascontiguousarray(solved[:, :-1], np.float32).reshape(weight.shape)
-                found[f"{name}.bias"] = np.ascontiguousarray(solved[:, -1], np.float32)
-                break
+        parts = separate(y.numpy()) if len(x) == 1 else None
+        across, down = (_same(part, pairs) for part in parts) if parts is not None else (None, None)
+        if across is None or down is None:
+            continue
+        coordinates = np.vstack([x[0].flatten(1).numpy(), np.ones((1, x[0, 0].numel()), np.float32)])
+        maps = (across + down).reshape(y.shape[1], -1)
+        solved = np.linalg.lstsq(coordinates.T, maps.T, rcond=None)[0].T
+        weight = network.get_parameter(f"{name}.weight")
+        found[f"{name}.weight"] = np.ascontiguousarray(solved[:, :-1], np.float32).reshape(weight.shape)
+        found[f"{name}.bias"] = np.ascontiguousarray(solved[:, -1], np.float32)
     return found
+
+
+def _same(wanted: np.ndarray, pairs: Pairs) -> np.ndarray | None:
+    """What the bundle has in the place of a constant."""
+    mine_and_theirs = pairs.get(wanted.size, ())
+    return next((b for a, b in mine_and_theirs if a.shape == wanted.shape and np.allclose(a, wanted, 0, SAME)), None)
 
 
 def _is_weight(network: HumarNet, name: str) -> bool:

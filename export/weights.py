@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,15 +61,8 @@ def compress_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def halve_constants(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
-    """Store large constants in half, followed by a Cast; the arithmetic stays in float.
-
-    These are weights of convolutions and what is added to feature maps (embeddings of positions).
-
-    Args:
-        model: Any.
-        holds: Tells for which nodes.
-    """
+def halve_convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large weights of convolutions in half, followed by a Cast; the arithmetic stays in float."""
     from onnx import TensorProto, helper, numpy_helper
 
     model = copy_of(model)
@@ -78,7 +70,7 @@ def halve_constants(model: onnx.ModelProto, holds: Callable[[onnx.NodeProto], bo
     done: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        for index, name in enumerate(node.input if node.op_type in ("Add", "Conv") and holds(node) else ()):
+        for index, name in enumerate(node.input if node.op_type == "Conv" else ()):
             constant = constants.get(name)
             if constant is None or constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALLEST:
                 continue

@@ -35,6 +35,7 @@ from humar_edge.models.heads.selection import HEADS, WORDS, WordsOnPeople
 from humar_edge.models.network import HumarNet
 from humar_edge.models.prompting import Prompt
 from humar_edge.models.text import build_text_encoder
+from humar_edge.models.transformers.light import PERSON
 from humar_edge.training import checkpoint
 from humar_edge.training.attributes import attribute_loss, join_tables
 from humar_edge.training.average import MovingAverage
@@ -241,6 +242,9 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     pictures = [item for shard in sorted(kept.glob("*.pt")) for item in torch.load(shard, weights_only=True)]
     if not pictures:
         raise click.ClickException(f"{kept} holds nothing; make it with: train_choice.py keep")
+    named = pictures[0]["attributes"].shape[1]
+    if network.attributes is None and named:  # an unpacked bundle has lost this head
+        network.attributes = nn.Linear(PERSON, named)
     encoder = build_text_encoder(state["components"]["text_encoder_type"])
     choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5))
     LightStep(network.train(), choices.texts, None).prepare_modes()

@@ -13,11 +13,12 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from humar_edge.errors import ConfigError, ExportError  # noqa: E402
 from humar_edge.export.fp16 import to_fp16  # noqa: E402
-from humar_edge.export.graph import quantise  # noqa: E402
+from humar_edge.export.graph import copy_of, quantise  # noqa: E402
 from humar_edge.export.int8 import activations, apply_plan, insert_qdq, quantize  # noqa: E402
+from humar_edge.export.maps import separate_maps  # noqa: E402
 from humar_edge.export.parity import onnx_run  # noqa: E402
 from humar_edge.export.plan import PLANS, Plan, plan_of  # noqa: E402
-from humar_edge.export.weights import compress_weights, halve_constants  # noqa: E402
+from humar_edge.export.weights import compress_weights, halve_convolutions  # noqa: E402
 
 INT8 = Plan({"backbone": "int8"}, name="int8")
 
@@ -238,25 +239,42 @@ def test_convolutions_and_tables_of_coordinates_stay_exact():
     assert compress_weights(found).SerializeToString() == found.SerializeToString()
 
 
-def test_constants_in_half_only_where_asked():
+def test_convolutions_are_stored_in_half():
     found = model(
-        [
-            helper.make_node("Add", ["x", "m"], ["a"], "/network/neck/position/Add"),
-            helper.make_node("Conv", ["a", "w"], ["y"], "/network/neck/gate/Conv"),
-        ],
-        {
-            "m": np.linspace(0, 1, 8192, dtype=np.float32).reshape(1, 2, 64, 64),
-            "w": np.linspace(-1, 1, 8192, dtype=np.float32).reshape(4096, 2, 1, 1),
-        },
+        [helper.make_node("Conv", ["x", "w"], ["y"], "/network/neck/gate/Conv")],
+        {"w": np.linspace(-1, 1, 8192, dtype=np.float32).reshape(4096, 2, 1, 1)},
         {"x": (TensorProto.FLOAT, [1, 2, 64, 64])},
         ["y"],
     )
-    assert halve_constants(found, lambda node: False).graph.initializer[0].data_type == TensorProto.FLOAT
-    half = halve_constants(found, lambda node: True)
+    half = halve_convolutions(found)
     assert half.ByteSize() < 0.6 * found.ByteSize()
     assert {item.data_type for item in half.graph.initializer} == {TensorProto.FLOAT16}
     inputs = {"x": np.zeros((1, 2, 64, 64), np.float32)}
     np.testing.assert_allclose(onnx_run(half)(inputs)["y"], onnx_run(found)(inputs)["y"], atol=1e-3)
+
+
+def test_maps_of_places_are_stored_as_rows_and_columns():
+    rng = np.random.default_rng(0)
+    across, down = rng.normal(size=(1, 8, 1, 32)), rng.normal(size=(1, 8, 24, 1))
+    found = model(
+        [
+            helper.make_node("Add", ["x", "place"], ["a"], "/network/neck/position/Add"),
+            helper.make_node("Add", ["any", "a"], ["y"], "/network/neck/Add"),
+        ],
+        {
+            "place": (across + down).astype(np.float32),
+            "any": rng.normal(size=(1, 8, 24, 32)).astype(np.float32),
+        },
+        {"x": (TensorProto.FLOAT, [1, 8, 24, 32])},
+        ["y"],
+    )
+    separated = copy_of(found)
+    separate_maps(separated)
+    kept = {tuple(item.dims) for item in separated.graph.initializer}
+    assert kept == {(1, 8, 1, 32), (1, 8, 24, 1), (1, 8, 24, 32)}
+    assert {"/network/neck/position/Add", "/network/neck/Add"} < {node.name for node in separated.graph.node}
+    inputs = {"x": rng.normal(size=(1, 8, 24, 32)).astype(np.float32)}
+    np.testing.assert_allclose(onnx_run(separated)(inputs)["y"], onnx_run(found)(inputs)["y"], atol=1e-5)
 
 
 def test_the_longest_block_of_a_plan_counts():
