@@ -31,24 +31,28 @@ def separate_maps(model: onnx.ModelProto) -> None:
 
     Simplification computes all that depends on nothing but coordinates; its maps would be a tenth of an INT8 graph.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     constants, nodes = initialisers(model), []
     for node in model.graph.node:
         place = next((index for index, name in enumerate(node.input) if name in constants), None)
-        parts = None
-        if node.op_type == "Add" and place is not None:
-            constant = constants[node.input[place]]
-            shape = list(constant.dims)
-            if constant.data_type == TensorProto.FLOAT and len(shape) == 4 and shape[0] == 1 < min(shape[2:]):
-                parts = separate(numpy_helper.to_array(constant))
-        if parts is not None:
+        parts = None if place is None or node.op_type != "Add" else _parts(constants[node.input[place]])
+        if place is not None and parts is not None:
             name = node.input[place]
             for part, suffix in zip(parts, ("across", "down"), strict=True):
                 model.graph.initializer.append(numpy_helper.from_array(part.copy(), f"{name}_{suffix}"))
             half = f"{node.output[0]}_across"
-            nodes.append(helper.make_node("Add", [node.input[1 - place], f"{name}_across"], [half],
-                                          f"{node.name}/across"))  # fmt: skip
+            inputs = [node.input[1 - place], f"{name}_across"]
+            nodes.append(helper.make_node("Add", inputs, [half], f"{node.name}/across"))
             node = helper.make_node("Add", [half, f"{name}_down"], list(node.output), node.name)
         nodes.append(node)
     replace_nodes(model, nodes)
+
+
+def _parts(constant: onnx.TensorProto) -> tuple[np.ndarray, np.ndarray] | None:
+    """Row and column of a constant that is a map."""
+    from onnx import TensorProto, numpy_helper
+
+    shape = list(constant.dims)
+    is_map = constant.data_type == TensorProto.FLOAT and len(shape) == 4 and shape[0] == 1 < min(shape[2:])
+    return separate(numpy_helper.to_array(constant)) if is_map else None
