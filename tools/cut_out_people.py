@@ -22,6 +22,7 @@ import numpy as np
 
 from humar_edge import HumarEdge
 from humar_edge.keypoints import NAMES
+from humar_edge.runtime.bench.report import write_text
 
 LIMBS = [
     (f"{side}_{a}", f"{side}_{b}")
@@ -165,7 +166,7 @@ def main(pack: Path, output: Path, model: Path | None) -> None:
                 record = cut_out(photo, image, mask, output / "sport" / f"{Path(photo['file']).stem}.webp")
             fates["outline in doubt" if mask is None else "lying or small" if record is None else "cut out"] += 1
             content["cutouts"] += [record] if record else []
-    (output / "cutouts.json").write_text(json.dumps(content))
+    write_text(output / "cutouts.json", json.dumps(content))
     click.echo(", ".join(f"{name}: {count}" for name, count in fates.items()))
 
 

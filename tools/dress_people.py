@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import click
 import cv2
 import numpy as np
 
+from humar_edge.data.synth.writer import polygons
+from humar_edge.runtime.bench.report import write_text
+
 Record = dict[str, Any]
 CHANCES = {"bag": 0.6, "dye": 0.6, "hat": 0.3, "glasses": 0.45}
 """How often a cut-out gets each, where it can."""
-TRIALS = 20
 LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR = 1, 2, 3, 4
 SHOULDERS, HIPS = (5, 6), (11, 12)
 DYES = {
@@ -63,28 +66,26 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], np.float64)
 
 
-def _fill(polygons: list[list[float]], shape: tuple[int, ...]) -> np.ndarray:
+def _fill(outlines: list[list[float]], shape: tuple[int, ...]) -> np.ndarray:
     """Polygons [[x, y, ...]] as a uint8 mask."""
     canvas = np.zeros(shape[:2], np.uint8)
-    for polygon in polygons:
+    for polygon in outlines:
         cv2.fillPoly(canvas, [np.array(polygon, np.int32).reshape(-1, 2)], 1)
     return canvas
 
 
-def _outlines(mask: np.ndarray) -> list[list[int]]:
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [contour.reshape(-1).tolist() for contour in found if len(contour) >= 3 and cv2.contourArea(contour) >= 12]
+def _shift(record: Record, x: int, y: int) -> None:
+    """Move all that a record says of places."""
+    joints = _joints(record)
+    joints[joints[:, 2] > 0, :2] += (x, y)
+    record["keypoints"] = joints.round(1).reshape(-1).tolist()
+    for outlines in [record["bag_polygons"], *(garment.get("polygons") or [] for garment in record["garments"])]:
+        outlines[:] = [(np.reshape(item, (-1, 2)) + np.array([x, y])).ravel().astype(int).tolist() for item in outlines]
 
 
 def _pad(image: np.ndarray, record: Record, margin: int) -> np.ndarray:
-    """Room around a cut-out; moves what the record says of places."""
-    joints = _joints(record)
-    joints[joints[:, 2] > 0, :2] += margin
-    record["keypoints"] = joints.round(1).reshape(-1).tolist()
-    for garment in record["garments"]:
-        if garment.get("polygons"):
-            garment["polygons"] = [[value + margin for value in polygon] for polygon in garment["polygons"]]
-    record["bag_polygons"] = [[value + margin for value in polygon] for polygon in record["bag_polygons"]]
+    """Room around a cut-out."""
+    _shift(record, margin, margin)
     return cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
 
 
@@ -92,13 +93,7 @@ def _crop(image: np.ndarray, record: Record) -> np.ndarray:
     """Take away what is empty around a cut-out; the inverse of `_pad`."""
     ys, xs = (image[..., 3] > 10).nonzero()
     left, top = int(xs.min()), int(ys.min())
-    joints = _joints(record)
-    joints[joints[:, 2] > 0, :2] -= (left, top)
-    record["keypoints"] = joints.round(1).reshape(-1).tolist()
-    for holder in [record["bag_polygons"], *(garment.get("polygons") or [] for garment in record["garments"])]:
-        holder[:] = [
-            (np.array(polygon).reshape(-1, 2) - (left, top)).reshape(-1).astype(int).tolist() for polygon in holder
-        ]
+    _shift(record, -left, -top)
     image = image[top : int(ys.max()) + 1, left : int(xs.max()) + 1]
     record["h"], record["w"] = image.shape[:2]
     return image
@@ -133,21 +128,27 @@ class Wardrobe:
         """The cut-out, uint8 BGRA."""
         return cv2.imread(str(self.pack / record["file"]), cv2.IMREAD_UNCHANGED)
 
+    def borrow(
+        self, owners: list[Record], points: Callable[[Record], np.ndarray | None]
+    ) -> tuple[Record, np.ndarray, np.ndarray]:
+        """Somebody of the owners, two points of theirs, and their cut-out."""
+        donor = owners[self.rng.integers(len(owners))]
+        source = points(donor)
+        assert source is not None
+        return donor, source, self.read(donor)
+
     def bag(self, image: np.ndarray, record: Record) -> np.ndarray:
         """Somebody else's bag, hung on the torso as it hung there."""
         target = _torso(record)
         if target is None or record["bag"]:
             return image
-        donor = self.bags[self.rng.integers(len(self.bags))]
-        source = _torso(donor)
-        assert source is not None
-        piece = self.read(donor)
-        image, where = _paste(image, piece, _fill(donor["bag_polygons"], piece.shape), _similarity(source, target))
-        if where.sum() < 0.012 * (image[..., 3] > 128).sum():
-            return image
+        donor, source, piece = self.borrow(self.bags, _torso)
+        pasted, where = _paste(image, piece, _fill(donor["bag_polygons"], piece.shape), _similarity(source, target))
+        if where.sum() < 0.012 * (pasted[..., 3] > 128).sum():
+            return image  # too small to be spoken of
         record["garments"].append(copy.deepcopy(self._garment(donor, "bag")))
-        record["bag"], record["bag_polygons"] = True, _outlines(where)
-        return image
+        record["bag"], record["bag_polygons"] = True, polygons(where)
+        return pasted
 
     def dye(self, image: np.ndarray, record: Record) -> np.ndarray:
         """The own bag in another colour."""
@@ -172,10 +173,7 @@ class Wardrobe:
         target = _eyes(record)
         if target is None or record["hat"]:
             return image
-        donor = self.hats[self.rng.integers(len(self.hats))]
-        source = _eyes(donor)
-        assert source is not None
-        piece = self.read(donor)
+        donor, source, piece = self.borrow(self.hats, _eyes)
         across = source[1] - source[0]
         up = np.array([across[1], -across[0]])  # as long as the eyes are apart
         rows, columns = np.mgrid[: piece.shape[0], : piece.shape[1]]
@@ -183,11 +181,12 @@ class Wardrobe:
         aside = np.abs((columns - source.mean(0)[0]) * across[0] + (rows - source.mean(0)[1]) * across[1])
         length = float(across @ across)
         mask = (above > 0.42 * length) & (aside < 2.6 * length) & (piece[..., 3] > 128)
-        image, where = _paste(image, piece, mask.astype(np.uint8), _similarity(source, target))
-        if where.any():
-            record["garments"].append(copy.deepcopy(self._garment(donor, "hat")))
-            record["hat"] = True
-        return image
+        pasted, where = _paste(image, piece, mask.astype(np.uint8), _similarity(source, target))
+        if not where.any():
+            return image
+        record["garments"].append(copy.deepcopy(self._garment(donor, "hat")))
+        record["hat"] = True
+        return pasted
 
     def glasses(self, image: np.ndarray, record: Record) -> np.ndarray:
         """Drawn glasses, or sunglasses twice as often."""
@@ -267,7 +266,7 @@ def main(pack: Path, output: Path, variants: int, seed: int) -> None:
     with click.progressbar(jobs, label="people") as bar:
         dressed = [wardrobe.dress(person, folder, number) for person, number in bar]
     content["cutouts"] += [record for record in dressed if record]
-    (output / "cutouts.json").write_text(json.dumps(content))
+    write_text(output / "cutouts.json", json.dumps(content))
     click.echo(f"{sum(record is not None for record in dressed)} further cut-outs of {len(people)} people")
 
 
