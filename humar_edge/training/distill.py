@@ -188,6 +188,8 @@ def _seeing(run: Run, stage: str) -> Trainer:
     )
     if begun == stage:
         _resume(trainer, last, pair.student, stage)
+    if stage == "joint":
+        trainer.unfold_norms()  # those behind the encoders, of a teacher that was unpacked
     if not _learned(run, stage):
         trainer.save()
         return trainer

@@ -19,6 +19,7 @@ from humar_edge.training.batch import Batch
 from humar_edge.training.groups import parameter_groups
 from humar_edge.training.loading import Order, Stream
 from humar_edge.training.machine import Accelerator, fix_norms, open_accelerator, share_norms
+from humar_edge.training.norms import PICTURES, folded_norms, unfold_norms
 from humar_edge.training.recipes import Recipe
 from humar_edge.training.samples import SampleMaker
 from humar_edge.training.schedule import schedule
@@ -118,6 +119,20 @@ class Trainer:
         self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
         if "best" in state:
             self.state["best"] = state["best"]
+
+    def unfold_norms(self) -> int:
+        """Before the first step: give folded norms statistics of the data, unless they stay as they are; how many."""
+        norms = folded_norms(self.network)
+        if self.recipe.fixed_norms or self.step or not norms:
+            return 0
+        # the same pictures in every process, which so stay equal
+        order = Order(len(self.maker), self.recipe.batch, self.recipe.seed)
+        stream = Stream(self.maker, order, 0)
+        passes = -(-PICTURES // self.recipe.batch)
+        unfold_norms(self.module, norms, (next(stream).to(self.device) for _ in range(passes)))
+        stream.close()
+        self.average = MovingAverage(self.network, self.recipe.average)
+        return len(norms)
 
     def _state(self) -> dict[str, Any]:
         progress = {"step": self.step, "elapsed": round(self.elapsed, 1), "recipe": asdict(self.recipe)}

@@ -27,6 +27,7 @@ from humar_edge.training.build import (
 from humar_edge.training.display import Display
 from humar_edge.training.loop import Trainer
 from humar_edge.training.machine import Accelerator, default_precision, gpu_memory_gb, open_accelerator
+from humar_edge.training.norms import PICTURES
 from humar_edge.training.options import check, precision_of, prompt_mix
 from humar_edge.training.recipes import PLANS, Recipe, batch_for, finished, plan_for, target_batch
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
@@ -244,6 +245,8 @@ def train(**options: Any) -> str | None:
         trainer.average = MovingAverage(trainer.network, recipe.average)
     if options["resume"]:
         resume(trainer, console)
+    if unfolded := trainer.unfold_norms():
+        console.print(f"{unfolded} folded norms got statistics of {PICTURES} pictures")
     console.print(_summary(options, plan, recipe, millions, accelerator, len(groups), len(entries)), highlight=False)
     outside = None if trained or original else encoder
     return _run(trainer, Validator(val, options["val_limit"], options["imgsz"], TOKENS, outside), options, console)

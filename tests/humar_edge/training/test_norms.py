@@ -1,7 +1,8 @@
-"""Batch norms of the backbone: fixed where it is pretrained, learning where it starts from random weights."""
+"""Batch norms: of a pretrained backbone fixed, of a fresh one learning, of an unpacked network with new statistics."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ pytest.importorskip("accelerate")
 from tiny_training import tiny_original, tiny_trainer, write_people  # noqa: E402
 
 from humar_edge.training import checkpoint  # noqa: E402
-from humar_edge.training.loop import Trainer  # noqa: E402
+from humar_edge.training.loop import Trainer, batches  # noqa: E402
+from humar_edge.training.norms import folded_norms  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
 from humar_edge.training.session import _fixed_backbone  # noqa: E402
 from humar_edge.training.text_cache import short_tokenizer  # noqa: E402
@@ -63,3 +65,36 @@ def test_a_backbone_is_fixed_if_pretrained_or_as_its_checkpoint_says(tmp_path: P
     assert not fixed(init=scratch) and fixed(init=other, pretrained=False)
     saved(tmp_path / "run" / "last", {"fixed_backbone": False})
     assert not fixed() and fixed(resume=False) and not fixed(init=other)
+
+
+def test_folded_norms_get_statistics_without_changing_the_network(tmp_path: Path) -> None:
+    data = write_people(tmp_path / "data", splits=("train",))
+    recipe = replace(RECIPE, batch=6)
+    trainer = tiny_trainer(data, tmp_path / "run", recipe)
+    norms = [module for module in trainer.network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert trainer.unfold_norms() == 0  # fresh
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for norm in norms:
+            norm.running_var.fill_(1 - norm.eps)
+            norm.bias.uniform_(-0.5, 0.5, generator=generator)
+    weights = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    image = next(batches(trainer.maker, 6, 0, 0)).image
+
+    def pyramid(training: bool) -> Any:
+        with torch.no_grad():
+            return trainer.network.train(training).pyramid(image)
+
+    used, trained = pyramid(False), pyramid(True)
+    trainer.network.load_state_dict(weights)
+    kept = tiny_trainer(data, tmp_path / "kept", replace(recipe, fixed_norms=True))
+    kept.network.load_state_dict(weights)
+    assert kept.unfold_norms() == 0
+
+    assert trainer.unfold_norms() == len(norms) and len(folded_norms(trainer.network)) < len(norms)
+    assert all(
+        torch.equal(value, trainer.average.tensors[name]) for name, value in trainer.network.state_dict().items()
+    )
+    for before, after, once, now in zip(used, pyramid(False), trained, pyramid(True), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+        assert (now - before).abs().mean() < 0.3 * (once - before).abs().mean()
