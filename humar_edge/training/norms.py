@@ -1,4 +1,4 @@
-"""Batch norms that an engine had folded into its convolutions get statistics again before they are trained.
+"""Batch norms without statistics, as an engine has them: made, found, and given statistics again to be trained.
 
 What `humar-edge unpack` finds of a batch norm only adds. Trained as it is, such a norm would divide by the deviation of
 each batch all the same, and the network would be another one from the first step on.
@@ -22,12 +22,22 @@ PICTURES = 64
 def folded_norms(network: nn.Module) -> list[_BatchNorm]:
     """Batch norms without statistics of their own; fresh ones have a variance of 1, so that epsilon adds to it."""
     return [
-        module
-        for module in network.modules()
-        if isinstance(module, _BatchNorm)
-        and not cast(Tensor, module.running_mean).any()
-        and bool(((cast(Tensor, module.running_var) + module.eps - 1).abs() < 1e-6).all())
+        norm
+        for norm in _norms(network)
+        if not cast(Tensor, norm.running_mean).any()
+        and bool(((cast(Tensor, norm.running_var) + norm.eps - 1).abs() < 1e-6).all())
     ]
+
+
+@torch.no_grad()
+def fold_norms(network: nn.Module) -> None:
+    """Make batch norms scale and add and nothing else; in evaluation mode outputs stay the same."""
+    for norm in _norms(network):
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        norm.weight.div_((variance + norm.eps).sqrt())
+        norm.bias.sub_(norm.weight * mean)
+        mean.zero_()
+        variance.fill_(1 - norm.eps)
 
 
 @torch.no_grad()
@@ -62,3 +72,7 @@ def unfold_norms(step: nn.Module, norms: Iterable[_BatchNorm], batches: Iterable
         norm.weight.mul_((variance + norm.eps).sqrt())
         cast(Tensor, norm.running_mean).copy_(mean)
         cast(Tensor, norm.running_var).copy_(variance)
+
+
+def _norms(network: nn.Module) -> list[_BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
