@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from humar_edge.calibration.sensitivity import LEAST_GAIN, Damage, measure_sensi
 from humar_edge.calibration.workbench import Measured, Workbench
 from humar_edge.data.refhuman import Entry
 from humar_edge.errors import ExportError
+from humar_edge.export.bias import collect_shifts, spread
 from humar_edge.export.engines import text_engine, vision_engine
 from humar_edge.export.parity import torch_run
 from humar_edge.export.plan import PLANS, Plan
@@ -23,6 +24,7 @@ from humar_edge.export.source import Source
 from humar_edge.export.to_onnx import to_onnx
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 Say = Callable[[str], None]
@@ -223,9 +225,12 @@ def search(
         raise ExportError("nothing to quantise: no block of the vision engine holds a convolution or linear layer")
     encode = caption_encoder(source, torch_run(text_engine(source)))
     plan = PLANS["int8"]
-    ranges = calibrated(
-        source, model, plan, calibration, lambda chosen: feeds(chosen, source.input_size, encode), cache, bar, say
-    ).values(method)
+
+    def inputs(chosen: Sequence[Entry]) -> Iterator[Mapping[str, np.ndarray]]:
+        return feeds(chosen, source.input_size, encode)
+
+    ranges = calibrated(source, model, plan, calibration, inputs, cache, bar, say).values(method)
+    shifts = collect_shifts(model, plan, ranges, inputs(spread(calibration)))
     backend = backend or (_half_backend() if rest == "fp16" else None)
     threshold = float(source.state.get("thresholds", {}).get("score", 0.5))
     with tempfile.TemporaryDirectory(prefix="humar-edge-", ignore_cleanup_errors=True) as scratch:
@@ -247,10 +252,10 @@ def search(
                 say(f"warning: one of {present} prompts is worth {1 / present:.3f}, more than the limit; take more")
             say(f"FP32 on {len(bench.entries)} prompts: {_figures(bench.reference)}")
             with bar("one block at a time in INT8", len(blocks)) as step:
-                damages = measure_sensitivity(bench, blocks, ranges, step)
+                damages = measure_sensitivity(bench, blocks, ranges, shifts, step)
             found, measured, trials = greedy(
                 damages,
-                lambda candidate: bench.measure(bench.build(candidate, ranges)),
+                lambda candidate: bench.measure(bench.build(candidate, ranges, shifts)),
                 max_drop=max_drop,
                 rest=rest,
                 say=say,

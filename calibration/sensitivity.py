@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from humar_edge.calibration.workbench import Measured, Workbench
 from humar_edge.export.int8 import apply_plan
 from humar_edge.export.plan import Plan
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEAST_GAIN = 0.02
 """Milliseconds: smaller gains, and losses, are within the noise of the clock and count as this."""
@@ -71,6 +74,7 @@ def measure_sensitivity(
     bench: Workbench,
     blocks: Mapping[str, int],
     ranges: Mapping[str, float],
+    shifts: Mapping[str, np.ndarray],
     on_block: Callable[[], None] | None = None,
 ) -> list[Damage]:
     """Quantise one block at a time.
@@ -79,6 +83,7 @@ def measure_sensitivity(
         bench: Holds the FP32 engine and the prompts.
         blocks: Module path -> nodes in it.
         ranges: Calibrated range of every tensor that the standard INT8 plan quantises.
+        shifts: What corrects the biases of its convolutions.
         on_block: Called after every block.
 
     Returns:
@@ -87,7 +92,7 @@ def measure_sensitivity(
     found = []
     for block, nodes in blocks.items():
         plan = Plan({block: "int8"}, "fp32", block)
-        found.append(Damage(block, nodes, bench.measure(apply_plan(bench.model, plan, ranges))))
+        found.append(Damage(block, nodes, bench.measure(apply_plan(bench.model, plan, ranges, shifts))))
         if on_block is not None:
             on_block()
     return ranked(found)

@@ -114,9 +114,9 @@ class Workbench:
         """The backend in use."""
         return self._runner.name
 
-    def build(self, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
+    def build(self, plan: Plan, ranges: Mapping[str, float], shifts: Mapping[str, np.ndarray]) -> onnx.ModelProto:
         """The engine by a plan, as `humar-edge export` writes it."""
-        return reduced(self.model, plan, ranges)
+        return reduced(self.model, plan, ranges, shifts)
 
     def measure(self, model: onnx.ModelProto) -> Measured:
         """Run a variant on all prompts, then measure its latency and that of FP32 in turns."""

@@ -83,13 +83,16 @@ def activations(model: onnx.ModelProto, plan: Plan) -> list[str]:
     return sorted({nodes[name].input[index] for name, indices in chosen.items() for index in indices})
 
 
-def insert_qdq(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
+def insert_qdq(
+    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float], shifts: Mapping[str, np.ndarray] | None = None
+) -> onnx.ModelProto:
     """Quantise a model.
 
     Args:
         model: FP32.
         plan: What to quantise; FP16 blocks are left FP32 here.
         ranges: Largest absolute value by tensor.
+        shifts: What to add to the biases of convolutions, float32 [C] by node; see `humar_edge.export.bias`.
 
     Raises:
         ExportError: A tensor's range is missing, or nothing can be quantised.
@@ -130,21 +133,28 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) 
                 weights[name] = f"{name}_dq"
                 nodes.append(helper.make_node("DequantizeLinear", inputs, [weights[name]], f"{name}/DQ", axis=axis))
             node.input[1] = weights[name]
+        if shifts and node.name in chosen and node.name in shifts:
+            biased = numpy_helper.to_array(constants[node.input[2]]) if len(node.input) > 2 else 0
+            values = np.asarray(biased + shifts[node.name], np.float32)
+            node.input[2:] = [constant(f"{node.name}/bias", values)]
         nodes.append(node)
     replace_nodes(model, nodes)
     return model
 
 
-def apply_plan(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
+def apply_plan(
+    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float], shifts: Mapping[str, np.ndarray] | None = None
+) -> onnx.ModelProto:
     """Rewrite an FP32 model by a plan: Q/DQ for INT8 blocks, half precision for FP16 blocks.
 
     Args:
         model: FP32.
         plan: Precision by block.
         ranges: Largest absolute value of each of `activations(model, plan)`; empty when no block is INT8.
+        shifts: As in `insert_qdq`.
     """
     if plan.uses("int8"):
-        model = insert_qdq(model, plan, ranges)
+        model = insert_qdq(model, plan, ranges, shifts)
     if plan.uses("fp16"):
         model = to_fp16(model, lambda node: in_fp32(node) or plan.precision(path_of(node)) == "fp32")
     return model

@@ -16,6 +16,7 @@ from humar_edge.bundle import PREPROCESSING
 from humar_edge.calibration.images import calibration_key, feeds, positional_feeds
 from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.data.refhuman import Entry
+from humar_edge.export.bias import Shifts, collect_shifts, spread
 from humar_edge.export.engines import CAPTIONS, caption_samples
 from humar_edge.export.fp16 import to_fp16
 from humar_edge.export.int8 import activations, apply_plan, counts
@@ -58,15 +59,18 @@ def reduce_text(item: Exported, precision: str, tokenizer: object, captions: Seq
     item.parity[precision] = {"reference": "fp32", "inputs": len(samples), "outputs": by_output(differences)}
 
 
-def reduced(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float]) -> onnx.ModelProto:
+def reduced(
+    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float], shifts: Mapping[str, np.ndarray] | None = None
+) -> onnx.ModelProto:
     """A vision or positional engine by a plan, as it goes into a bundle.
 
     Args:
         model: FP32.
         plan: Precision by block.
         ranges: Largest absolute value of each of `activations(model, plan)`; empty when no block is INT8.
+        shifts: As in `humar_edge.export.int8.insert_qdq`.
     """
-    made = apply_plan(model, plan, ranges)
+    made = apply_plan(model, plan, ranges, shifts)
     if plan.uses("int8"):
         # What stays float (last layers, linear layers of tokens, channel gates) still need not be stored so.
         made = halve_convolutions(compress_weights(made))
@@ -104,6 +108,7 @@ def reduce_vision(
     """
     reference = item.model
     values: dict[str, float] = {}
+    shifts: Shifts = {}
 
     def inputs(entries: Sequence[Entry]) -> Iterable[Mapping[str, np.ndarray]]:
         if item.engine.name == "positional":
@@ -116,8 +121,9 @@ def reduce_vision(
     if plan.uses("int8"):
         ranges = calibrated(source, reference, plan, calibration, inputs, cache, bar, say)
         values = ranges.values(method)
+        shifts = collect_shifts(reference, plan, values, inputs(spread(calibration)))
         say(f"{item.engine.name} INT8 nodes: {', '.join(f'{n} {op}' for op, n in counts(reference, plan).items())}")
-    model = reduced(reference, plan, values)
+    model = reduced(reference, plan, values, shifts)
     item.model, item.precision = model, plan.name
     samples = islice(inputs(compared), COMPARED) if compared else arrays(item.engine)
     differences = compare(onnx_run(reference), onnx_run(model), samples, {})
