@@ -10,6 +10,7 @@ from humar_edge.models.blocks import ConvNorm, InvertedBottleneck, PositionBias,
 from humar_edge.models.prompting import Prompt
 from humar_edge.models.transformers.fully_conv_optim import PromptMix
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
+from humar_edge.models.transformers.top_down import TopDown
 
 
 def fuse(channels: int, expand: float, gate: bool = False) -> nn.Sequential:
@@ -72,28 +73,16 @@ class Reasoning(nn.Module):
         return self.exchange(self.mix(x, prompt))
 
 
-class HybridFusion(nn.Module):
-    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded.
-
-    Cells compare themselves with all others (`Reasoning`) at strides 32 and 16 only; stride 8 stays cheap, because
-    this part runs once per prompt.
-    """
+class HybridFusion(TopDown):
+    """Cells compare themselves with all others (`Reasoning`) at strides 32 and 16 only; stride 8 stays cheap, because
+    this part runs once per prompt."""
 
     def __init__(self, channels: int, width: int, heads: int, expand: float) -> None:
-        super().__init__()
-        self.heat = nn.Conv2d(1, channels, 1, bias=False)
+        super().__init__(channels)
         self.mix5 = Reasoning(channels, width, heads, expand, kernel=5)
         self.mix4 = Reasoning(channels, width, heads, expand)
         self.mix3 = PromptMix(channels, width, heads, expand=1)
         self.head = InvertedBottleneck(channels, expand=1)
-
-    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
-        """Stride-8 features [N,C,h,w] conditioned on one prompt per row."""
-        p3 = pyramid.p3 if prompt.heat is None else pyramid.p3 + self.heat(prompt.heat)
-        x5 = self.mix5(pyramid.p5, prompt)
-        x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
-        x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        return self.head(x3)
 
 
 def efficient(

@@ -9,6 +9,7 @@ from humar_edge.models.blocks import SPPF, ConvNorm, InvertedBottleneck, Positio
 from humar_edge.models.convnext import ConvNeXtBlock, CSPNeXt
 from humar_edge.models.prompting import MASKED, Prompt
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
+from humar_edge.models.transformers.top_down import TopDown
 
 
 class WordGate(nn.Module):
@@ -99,32 +100,20 @@ class ConvNeXtPAN(nn.Module):
         return Pyramid(fine, p3, p4, p5)
 
 
-class GatedPAN(nn.Module):
-    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded.
-
-    The 7x7 kernels at strides 16 and 32 see 112 and 224 pixels each, whole people without attention. Stride 8 has 3x3
-    kernels only, because this part runs once per prompt.
-    """
+class GatedPAN(TopDown):
+    """The 7x7 kernels at strides 16 and 32 see 112 and 224 pixels each, whole people without attention. Stride 8 has
+    3x3 kernels only, because this part runs once per prompt."""
 
     def __init__(self, channels: int, width: int, heads: int, depth: int) -> None:
-        super().__init__()
+        super().__init__(channels)
 
         def large() -> nn.Module:
             return nn.Sequential(*[ConvNeXtBlock(channels) for _ in range(depth)])
 
-        self.heat = nn.Conv2d(1, channels, 1, bias=False)
         self.mix5 = GatedMix(channels, width, heads, large())
         self.mix4 = GatedMix(channels, width, heads, large())
         self.mix3 = GatedMix(channels, width, heads, InvertedBottleneck(channels, expand=1))
         self.head = InvertedBottleneck(channels, expand=1)
-
-    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
-        """Stride-8 features [N,C,h,w] conditioned on one prompt per row."""
-        p3 = pyramid.p3 if prompt.heat is None else pyramid.p3 + self.heat(prompt.heat)
-        x5 = self.mix5(pyramid.p5, prompt)
-        x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
-        x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        return self.head(x3)
 
 
 def fully_conv(

@@ -15,6 +15,7 @@ from humar_edge.models.blocks import (
 )
 from humar_edge.models.prompting import MASKED, Prompt
 from humar_edge.models.transformers.light import LightTransformer, Pyramid
+from humar_edge.models.transformers.top_down import TopDown
 
 
 class GhostPAN(nn.Module):
@@ -77,24 +78,15 @@ class PromptMix(nn.Module):
         return self.block(x + self.out(mixed.transpose(2, 3).reshape(n, channels, height, width)))
 
 
-class PromptPAN(nn.Module):
-    """Carries the prompt coarse to fine, to the map in which the chosen person is decoded."""
+class PromptPAN(TopDown):
+    """FiLM and attention over words at every stride, channel gates at strides 32 and 16."""
 
     def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.heat = nn.Conv2d(1, channels, 1, bias=False)
+        super().__init__(channels)
         self.mix5 = PromptMix(channels, width, expand=4, kernel=5, gate=True)
         self.mix4 = PromptMix(channels, width, expand=4, gate=True)
         self.mix3 = PromptMix(channels, width)
         self.head = InvertedBottleneck(channels)
-
-    def forward(self, pyramid: Pyramid, prompt: Prompt) -> Tensor:
-        """Stride-8 features [N,C,h,w] conditioned on one prompt per row."""
-        p3 = pyramid.p3 if prompt.heat is None else pyramid.p3 + self.heat(prompt.heat)
-        x5 = self.mix5(pyramid.p5, prompt)
-        x4 = self.mix4(pyramid.p4 + upsample(x5, pyramid.p4), prompt)
-        x3 = self.mix3(p3 + upsample(x4, p3), prompt)
-        return self.head(x3)
 
 
 def fully_conv_optim(
