@@ -136,7 +136,7 @@ def _synthetic(folder: Path, count: int, size: int, bar: Bar) -> list[Entry]:
 
     config = DatasetConfig(count, val_share=0.0, seed=SYNTHETIC_SEED, scene=SceneConfig(size=size))
     with bar("rendering scenes", count) as step:
-        write_dataset(folder, config, on_scene=lambda _: step())
+        write_dataset(folder, config, on_scene=step)
     return choose(RefHumanIndex.load(folder, "train").entries, count)
 
 

@@ -46,16 +46,7 @@ def command(
     force: bool,
 ) -> None:
     """Render SCENES pictures of posed, dressed people with captions, keypoints, masks and scribbles into OUT."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from humar_edge.cli.progress import progress_bar
     from humar_edge.data.synth.backgrounds import photos_in
     from humar_edge.data.synth.scene import SceneConfig
     from humar_edge.data.synth.writer import DatasetConfig, check_folder, write_dataset
@@ -67,23 +58,13 @@ def command(
     look = SceneConfig(size=size, aspect=aspect, people=people, photos=photos)
     config = DatasetConfig(scenes, val_share, negatives, captions, seed, look)
     check_folder(out, force)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("scenes", total=scenes)
+    with progress_bar("scenes", scenes) as step:
         counts = write_dataset(
             out,
             config,
             workers=workers if workers is not None else os.cpu_count() or 1,
             force=force,
-            on_scene=lambda done: progress.update(bar, completed=done),
+            on_scene=step,
         )
     for split, count in counts.items():
         click.echo(

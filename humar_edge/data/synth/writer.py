@@ -224,7 +224,7 @@ def write_dataset(
     *,
     workers: int = 1,
     force: bool = False,
-    on_scene: Callable[[int], None] | None = None,
+    on_scene: Callable[[], None] | None = None,
 ) -> dict[str, dict[str, int]]:
     """Render a data set in RefHuman format.
 
@@ -233,7 +233,7 @@ def write_dataset(
         config: what to write.
         workers: processes; the result does not depend on their number.
         force: overwrite an earlier data set.
-        on_scene: called with the number of finished scenes.
+        on_scene: called after every scene.
 
     Returns:
         Counts per split: `scenes`, `captions`, `absent`.
@@ -252,14 +252,14 @@ def write_dataset(
     with _single_threaded(), ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             chunk = max(1, min(8, config.scenes // (4 * workers)))
-            for done, (index, pairs) in enumerate(pool.map(_job, tasks, chunksize=chunk), 1):
+            for index, pairs in pool.map(_job, tasks, chunksize=chunk):
                 split = "val" if config.is_val(index) else "train"
                 splits[split] += pairs
                 counts[split]["scenes"] += 1
                 counts[split]["captions"] += len(pairs)
                 counts[split]["absent"] += sum("absent" in annotation for _, annotation in pairs)
                 if on_scene:
-                    on_scene(done)
+                    on_scene()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -82,7 +82,7 @@ def test_a_full_folder_is_refused(dataset: Path):
 
 
 def test_an_interrupted_run_leaves_no_annotation_file(tmp_path: Path):
-    def stop(done: int) -> None:
+    def stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
