@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+import cv2
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -21,10 +21,12 @@ from humar_edge.cli.export import command as export  # noqa: E402
 from humar_edge.cli.unpack import command as unpack  # noqa: E402
 from humar_edge.combos import resolve  # noqa: E402
 from humar_edge.errors import BundleError, ConfigError, ExportError  # noqa: E402
-from humar_edge.export.engines import vision_engine  # noqa: E402
-from humar_edge.export.parity import arrays, compare, onnx_run, torch_run  # noqa: E402
+from humar_edge.export.engines import text_engine, vision_engine  # noqa: E402
+from humar_edge.export.parity import compare, onnx_run, torch_run  # noqa: E402
+from humar_edge.export.reduce import caption_encoder  # noqa: E402
 from humar_edge.export.source import open_source  # noqa: E402
 from humar_edge.models.text import build_text_encoder  # noqa: E402
+from humar_edge.runtime.preprocess import prepare  # noqa: E402
 from humar_edge.training import checkpoint  # noqa: E402
 from humar_edge.training.build import build_network, describe, load_network  # noqa: E402
 
@@ -91,10 +93,15 @@ def test_the_embedded_bundle_in_int8(tmp_path):
     source = open_source("edge-lite", resolve("edge-lite"), tmp_path / "last")
     assert source.input_size == tuple(Bundle.load(default_bundle_path()).manifest.input_size)
     engine = vision_engine(source)
+    encode = caption_encoder(source, torch_run(text_engine(source)))
+    good, frame = cv2.VideoCapture(str(default_bundle_path().parent / "demo.mp4")).read()
+    assert good
+    image = prepare(frame, source.input_size).image
+    inputs = [{"image": image, **encode(text)} for text in ("man in red", "woman in blue", "the person on the right")]
     shipped = onnx_run(onnx.load(str(default_bundle_path() / engine.file)))
-    found = {item.output: item for item in compare(shipped, torch_run(engine), arrays(engine), {})}
-    assert found["score"].maximum < 0.1 and np.isfinite(found["mask"].maximum)
-    assert found["box"].mean < 0.05 and found["keypoints"].mean < 0.05
+    found = {item.output: item for item in compare(shipped, torch_run(engine), inputs, {})}
+    assert found["score"].maximum < 0.1 and found["mask"].mean < 0.5
+    assert found["box"].maximum < 0.05 and found["keypoints"].mean < 0.02
 
 
 def test_refusals(tiny_bundle, tmp_path):
