@@ -1,36 +1,30 @@
-"""What is going on behind the page: one source, one pipeline, the prompts, and the newest result."""
+"""What is going on behind the page: one source, one pipeline, and the newest result."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from humar_edge.demos.web.meter import Meter
 from humar_edge.demos.web.playback import Slideshow, open_playback
+from humar_edge.demos.web.prompt_list import CLICKED, PromptList
 from humar_edge.demos.web.stream import Hub, Shown
 from humar_edge.errors import ConfigError, HumarError, PromptError
-from humar_edge.prompts import PositionalPrompt, Prompt, clean_text, point_prompt
+from humar_edge.prompts import clean_text
 from humar_edge.results import Person
 from humar_edge.runtime.pipeline import Pipeline, Result
-from humar_edge.runtime.predictor import STAGES, Predictor
+from humar_edge.runtime.predictor import Predictor
 from humar_edge.runtime.sources import Source
-from humar_edge.runtime.tracking import follow_points
 
-MAX_PROMPTS = 6
 MAX_TEXT = 300
-SAMPLES = 240
-"""Frames that the latency graph goes back."""
-
 FALLBACK_TEXT = "the person"
-CLICKED = "clicked person"
 
 _log = logging.getLogger(__name__)
 
@@ -43,19 +37,6 @@ class Choice:
     label: str
     spec: str
     kind: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A prompt with the number by which the page calls it."""
-
-    id: int
-    prompt: Prompt
-
-    @property
-    def positional(self) -> bool:
-        """Whether it came from a click."""
-        return isinstance(self.prompt, PositionalPrompt)
 
 
 class Session:
@@ -78,17 +59,14 @@ class Session:
         self._choice = choices[0]
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._numbers = itertools.count(1)
-        self._entries: list[Entry] = []
-        self._selected: int | None = None
+        self._prompts = PromptList()
+        self._meter = Meter()
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
         self._generation = 0
         self._stopping = False
         self._problem: str | None = None
         self._published = itertools.count(1)
-        self._samples: deque[list[float]] = deque(maxlen=SAMPLES)
-        self._arrivals: deque[float] = deque(maxlen=30)
         for text in texts or [FALLBACK_TEXT]:
             self.add_text(text)
         self._source = open_playback(self._choice.spec)
@@ -124,18 +102,9 @@ class Session:
         if prompt.text == CLICKED:
             raise PromptError(f"'{CLICKED}' is the name of a click; use other words")
         with self._changed:
-            entry = next((entry for entry in self._entries if entry.prompt.text == prompt.text), None)
-            kept = [] if alone else [old for old in self._entries if old is not entry]
-            self._check_count(kept)
-            if entry is None:
-                entry = Entry(next(self._numbers), prompt)
-                kept = [*kept, entry]
-            elif alone:
-                kept = [entry]
-            else:
-                kept = self._entries
-            self._adopt(kept)
-            return entry.id
+            number = self._prompts.add(prompt, alone=alone)
+            self._use_prompts()
+            return number
 
     def remove_prompt(self, number: int) -> None:
         """Stop looking for somebody.
@@ -145,12 +114,8 @@ class Session:
             PromptError: It is the last one.
         """
         with self._changed:
-            kept = [entry for entry in self._entries if entry.id != number]
-            if len(kept) == len(self._entries):
-                raise KeyError(number)
-            if not kept:
-                raise PromptError("this is the only prompt; type another one instead")
-            self._adopt(kept)
+            self._prompts.remove(number)
+            self._use_prompts()
 
     def select_prompt(self, number: int | None) -> None:
         """Draw only the person of this prompt; None: everybody.
@@ -159,9 +124,7 @@ class Session:
             KeyError: There is no such prompt.
         """
         with self._changed:
-            if number is not None and all(entry.id != number for entry in self._entries):
-                raise KeyError(number)
-            self._selected = number
+            self._prompts.select(number)
             self._refresh()
 
     def select_point(self, x: float, y: float) -> int:
@@ -180,21 +143,18 @@ class Session:
         place = (x * width, y * height)
         with self._changed:
             if self.positional:
-                entry = Entry(next(self._numbers), replace(point_prompt([place]), text=CLICKED))
-                kept = [old for old in self._entries if not old.positional]
-                self._check_count(kept)
-                self._adopt([*kept, entry], follow=False)
-                self._selected = entry.id
-                return entry.id
+                number = self._prompts.add_click(place)
+                self._use_prompts(follow=False)
+                return number
             found = _person_at(shown.persons, place)
-            entries = {entry.prompt.text: entry for entry in self._entries}
-            if found is None or found.text not in entries:
+            known = self._prompts.number_of(found.text) if found is not None else None
+            if known is None:
                 raise PromptError(
                     "nobody is found here; this model has no engine for clicks (export it with --prompts text,point), "
                     "so only people found by words can be selected"
                 )
-            self.select_prompt(entries[found.text].id)
-            return entries[found.text].id
+            self.select_prompt(known)
+            return known
 
     @property
     def positional(self) -> bool:
@@ -252,18 +212,16 @@ class Session:
         """
         shown = self._hub.latest
         with self._changed:
-            persons = {person.text: person for person in shown.persons} if shown else {}
-            prompts = [_prompt_state(entry, persons.get(entry.prompt.text)) for entry in self._entries]
             choices = [{"id": c.id, "label": c.label, "kind": c.kind} for c in self._choices.values()]
             statistics = self._pipeline.statistics if self._pipeline is not None else None
             state: dict[str, Any] = {
-                "prompts": prompts,
-                "selected": self._selected,
+                "prompts": self._prompts.state(shown.persons if shown else ()),
+                "selected": self._prompts.selected,
                 "sources": choices,
                 "source": self._choice.id,
                 "problem": self._problem,
-                "samples": [sample for sample in self._samples if sample[0] > since],
-                "fps": round(self._fps(), 1),
+                "samples": self._meter.since(since),
+                "fps": round(self._meter.fps, 1),
                 "frames": statistics.frames if statistics else 0,
                 "dropped": statistics.dropped if statistics else 0,
                 "viewers": self._hub.viewers,
@@ -275,28 +233,20 @@ class Session:
 
     # Inside; those that say so expect the lock to be held
 
-    def _check_count(self, kept: Sequence[Entry]) -> None:
-        if len(kept) >= MAX_PROMPTS:
-            raise PromptError(f"at most {MAX_PROMPTS} people at a time; remove one first")
-
-    def _adopt(self, entries: list[Entry], *, follow: bool = True) -> None:
-        """With the lock: use these prompts from the next frame on."""
+    def _use_prompts(self, *, follow: bool = True) -> None:
+        """With the lock: look for the prompts of the list from the next frame on."""
         shown = self._hub.latest
         if follow and shown is not None:
             # A click may be long ago: go on where that person is now.
-            persons = {person.text: person for person in shown.persons}
-            entries = [_followed(entry, persons.get(entry.prompt.text)) for entry in entries]
-        self._entries = entries
-        if all(entry.id != self._selected for entry in entries):
-            self._selected = None
+            self._prompts.follow(shown.persons)
         if self._pipeline is not None:
-            self._pipeline.set_prompts([entry.prompt for entry in entries])
+            self._pipeline.set_prompts(self._prompts.prompts)
         self._refresh()
 
     def _forget_clicks(self) -> None:
         """With the lock."""
-        kept = [entry for entry in self._entries if not entry.positional]
-        self._adopt(kept or [Entry(next(self._numbers), self._predictor.encode(FALLBACK_TEXT))])
+        self._prompts.forget_clicks(self._predictor.encode(FALLBACK_TEXT))
+        self._use_prompts()
 
     def _refresh(self) -> None:
         """With the lock: pictures that stand still are done once more."""
@@ -310,12 +260,6 @@ class Session:
         if self._source is not None:
             self._source.close()
         self._changed.notify_all()
-
-    def _fps(self) -> float:
-        if len(self._arrivals) < 2:
-            return 0.0
-        seconds = max(self._arrivals[-1], time.perf_counter() - 1.0) - self._arrivals[0]
-        return (len(self._arrivals) - 1) / max(seconds, 1e-3)
 
     def _work(self) -> None:
         while not self._stopping:
@@ -336,7 +280,7 @@ class Session:
                 self._publish(result)
         except PromptError as error:
             with self._changed:
-                if not any(entry.positional for entry in self._entries):
+                if not self._prompts.clicked:
                     return str(error)
                 # The next picture is smaller than the place that was clicked in the last one.
                 self._forget_clicks()
@@ -359,35 +303,20 @@ class Session:
                 if generation != self._generation:
                     return
                 self._source = source
-                self._pipeline = Pipeline(source, self._predictor, [entry.prompt for entry in self._entries])
-                self._arrivals.clear()
+                self._pipeline = Pipeline(source, self._predictor, self._prompts.prompts)
+                self._meter.restart()
             with closing(iter(self._pipeline)) as results:
                 yield from results
         finally:
             source.close()
 
     def _publish(self, result: Result) -> None:
-        now, number = time.perf_counter(), next(self._published)
-        persons = result.persons
-        times = {stage: sum(person.timings.get(stage, 0.0) for person in persons) for stage in STAGES}
-        # All prompts share one preprocessing.
-        times["preprocess"] = persons[0].timings.get("preprocess", 0.0)
+        number, persons = next(self._published), result.persons
         with self._changed:
-            names = {entry.id: entry.prompt.text for entry in self._entries}
-            self._arrivals.append(now)
-            age = (now - result.frame.captured) * 1000
-            values = [*(times[stage] for stage in STAGES), age, self._fps()]
-            self._samples.append([number, *(round(value, 2) for value in values)])
-            selected = names.get(self._selected) if self._selected is not None else None
-            source = self._choice.label
+            self._meter.record(number, result)
+            selected, source = self._prompts.selected_text, self._choice.label
         drawn = [person if selected in (None, person.text) else None for person in persons]
         self._hub.publish(Shown(number, source, result.frame, persons, drawn))
-
-
-def _followed(entry: Entry, person: Person | None) -> Entry:
-    if person is None or not isinstance(entry.prompt, PositionalPrompt):
-        return entry
-    return replace(entry, prompt=follow_points(entry.prompt, person))
 
 
 def _person_at(persons: Sequence[Person], place: tuple[float, float]) -> Person | None:
@@ -400,14 +329,3 @@ def _person_at(persons: Sequence[Person], place: tuple[float, float]) -> Person 
     corners = ((person, person.box_xyxy.reshape(2, 2)) for person in persons if person.found)
     around = [person for person, (low, high) in corners if np.all(low <= place) and np.all(place <= high)]
     return min(around, key=area, default=None)
-
-
-def _prompt_state(entry: Entry, person: Person | None) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": "click" if entry.positional else "text",
-        "text": entry.prompt.text,
-        "truncated": getattr(entry.prompt, "truncated", False),
-        "found": person.found if person else None,
-        "score": round(person.score, 3) if person else None,
-    }
