@@ -15,11 +15,10 @@ from humar_edge.calibration.sensitivity import LEAST_GAIN, Damage, measure_sensi
 from humar_edge.calibration.workbench import Measured, Workbench
 from humar_edge.data.refhuman import Entry
 from humar_edge.errors import ExportError
-from humar_edge.export.bias import collect_shifts, spread
 from humar_edge.export.engines import text_engine, vision_engine
 from humar_edge.export.parity import torch_run
 from humar_edge.export.plan import PLANS, Plan
-from humar_edge.export.reduce import calibrated, caption_encoder
+from humar_edge.export.reduce import calibrated, caption_encoder, corrected
 from humar_edge.export.source import Source
 from humar_edge.export.to_onnx import to_onnx
 
@@ -230,7 +229,7 @@ def search(
         return feeds(chosen, source.input_size, encode)
 
     ranges = calibrated(source, model, plan, calibration, inputs, cache, bar, say).values(method)
-    shifts = collect_shifts(model, plan, ranges, inputs(spread(calibration)))
+    shifts = corrected(model, plan, ranges, calibration, inputs, bar)
     backend = backend or (_half_backend() if rest == "fp16" else None)
     threshold = float(source.state.get("thresholds", {}).get("score", 0.5))
     with tempfile.TemporaryDirectory(prefix="humar-edge-", ignore_cleanup_errors=True) as scratch:

@@ -7,7 +7,7 @@ not depend on what else a plan quantises.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,11 @@ def spread(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 
 def collect_shifts(
-    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, float], reader: Iterable[Mapping[str, np.ndarray]]
+    model: onnx.ModelProto,
+    plan: Plan,
+    ranges: Mapping[str, float],
+    reader: Iterable[Mapping[str, np.ndarray]],
+    on_image: Callable[[], None] | None = None,
 ) -> Shifts:
     """Measure what rounding moves each quantised convolution's output by.
 
@@ -43,6 +47,7 @@ def collect_shifts(
         plan: Whose INT8 convolutions are measured.
         ranges: Largest absolute value of each of `activations(model, plan)`.
         reader: Inputs, one image at a time.
+        on_image: Called after each.
 
     Returns:
         Mean over images and places of FP32 less INT8, by convolution and channel; empty without inputs.
@@ -54,6 +59,8 @@ def collect_shifts(
         found = run(feed)
         for name, output in outputs.items():
             means[name].append(found[output].mean(axis=(0, 2, 3)))
+        if on_image is not None:
+            on_image()
     return {name: np.asarray(np.mean(values, axis=0), np.float32) for name, values in means.items() if values}
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.errors import ExportError
 from humar_edge.export.fp16 import in_fp32, to_fp16
 from humar_edge.export.graph import (
@@ -29,7 +27,7 @@ from humar_edge.export.graph import (
     quantise,
     replace_nodes,
 )
-from humar_edge.export.plan import PLANS, Plan
+from humar_edge.export.plan import Plan
 
 if TYPE_CHECKING:
     import onnx
@@ -158,43 +156,6 @@ def apply_plan(
     if plan.uses("fp16"):
         model = to_fp16(model, lambda node: in_fp32(node) or plan.precision(path_of(node)) == "fp32")
     return model
-
-
-def quantize(
-    onnx_in: Path,
-    onnx_out: Path,
-    reader: Iterable[Mapping[str, np.ndarray]],
-    plan: Plan | Mapping[str, Any] = PLANS["int8"],
-    method: str = "minmax",
-) -> dict[str, int]:
-    """Quantise one ONNX file.
-
-    Args:
-        onnx_in: FP32 vision engine.
-        onnx_out: Where to write, under a temporary name first.
-        reader: Inputs of the engine, one image at a time.
-        plan: A plan or its JSON data.
-        method: A key of `humar_edge.calibration.statistics.METHODS`.
-
-    Returns:
-        Operator -> number of nodes that run in INT8.
-    """
-    import onnx
-
-    if not isinstance(plan, Plan):
-        plan = Plan.from_dict(plan)
-    model = onnx.load(str(onnx_in))
-    ranges: Ranges | None = None
-    if plan.uses("int8"):
-        ranges = collect_ranges(model, activations(model, plan), reader)
-    result = apply_plan(model, plan, ranges.values(method) if ranges else {})
-    temporary = onnx_out.with_name(f".{onnx_out.name}.tmp")
-    try:
-        onnx.save(result, str(temporary))
-        temporary.replace(onnx_out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return counts(model, plan)
 
 
 def counts(model: onnx.ModelProto, plan: Plan) -> dict[str, int]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import onnx
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+Inputs = Callable[[Sequence[Entry]], Iterable[Mapping[str, np.ndarray]]]
+"""Entries -> the inputs of an engine, one image at a time."""
 
 TEXT: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"fp16": to_fp16, "int8": compress_weights}
 """How the text engine is reduced. INT8 stores weights so and computes in float: it runs once per prompt."""
@@ -121,7 +123,7 @@ def reduce_vision(
     if plan.uses("int8"):
         ranges = calibrated(source, reference, plan, calibration, inputs, cache, bar, say)
         values = ranges.values(method)
-        shifts = collect_shifts(reference, plan, values, inputs(spread(calibration)))
+        shifts = corrected(reference, plan, values, calibration, inputs, bar)
         say(f"{item.engine.name} INT8 nodes: {', '.join(f'{n} {op}' for op, n in counts(reference, plan).items())}")
     model = reduced(reference, plan, values, shifts)
     item.model, item.precision = model, plan.name
@@ -145,7 +147,7 @@ def calibrated(
     model: onnx.ModelProto,
     plan: Plan,
     entries: Sequence[Entry],
-    inputs: Callable[[Sequence[Entry]], Iterable[Mapping[str, np.ndarray]]],
+    inputs: Inputs,
     cache: Path | None,
     bar: Bar,
     say: Say,
@@ -166,6 +168,20 @@ def calibrated(
         ranges.save(cache)
         say(f"calibration: ranges and the list of images are in {cache}")
     return ranges
+
+
+def corrected(
+    model: onnx.ModelProto,
+    plan: Plan,
+    ranges: Mapping[str, float],
+    entries: Sequence[Entry],
+    inputs: Inputs,
+    bar: Bar,
+) -> Shifts:
+    """What corrects the biases of a plan's INT8 convolutions, measured on some of the entries that calibrate."""
+    chosen = spread(entries)
+    with bar("correcting biases", len(chosen)) as step:
+        return collect_shifts(model, plan, ranges, inputs(chosen), step)
 
 
 def caption_encoder(source: Source, encode: Run) -> Callable[[str], Arrays]:

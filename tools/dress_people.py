@@ -67,7 +67,10 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _fill(outlines: list[list[float]], shape: tuple[int, ...]) -> np.ndarray:
-    """Polygons [[x, y, ...]] as a uint8 mask."""
+    """Polygons [[x, y, ...]] as a uint8 mask.
+
+    They run through the middle of the outermost pixels, which belong to the mask; `data.masks` would halve these.
+    """
     canvas = np.zeros(shape[:2], np.uint8)
     for polygon in outlines:
         cv2.fillPoly(canvas, [np.array(polygon, np.int32).reshape(-1, 2)], 1)

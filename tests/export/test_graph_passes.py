@@ -11,10 +11,11 @@ pytest.importorskip("torch")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from humar_edge.calibration.ranges import collect_ranges  # noqa: E402
 from humar_edge.errors import ConfigError, ExportError  # noqa: E402
 from humar_edge.export.fp16 import to_fp16  # noqa: E402
 from humar_edge.export.graph import copy_of, quantise  # noqa: E402
-from humar_edge.export.int8 import activations, apply_plan, insert_qdq, quantize  # noqa: E402
+from humar_edge.export.int8 import activations, apply_plan, counts, insert_qdq  # noqa: E402
 from humar_edge.export.maps import separate_maps  # noqa: E402
 from humar_edge.export.parity import onnx_run  # noqa: E402
 from humar_edge.export.plan import PLANS, Plan, plan_of  # noqa: E402
@@ -115,18 +116,20 @@ def test_int8_needs_ranges_and_something_to_quantise():
         insert_qdq(small_network(), Plan({"neck": "int8"}), {})
 
 
-def test_quantize_reads_pictures_one_by_one_and_writes_a_file(tmp_path):
-    onnx.save(small_network(), str(tmp_path / "in.onnx"))
-    alive = []
+def test_ranges_are_read_picture_by_picture():
+    waiting = []
 
     def reader():
         for seed in range(5):
-            alive.append(seed)
+            assert not waiting, "an earlier picture is still to be read"
+            waiting.append(seed)
             yield picture(seed)
 
-    numbers = quantize(tmp_path / "in.onnx", tmp_path / "out.onnx", reader(), INT8.to_dict(), "percentile")
-    assert numbers == {"Conv": 2, "Add": 1} and alive == [0, 1, 2, 3, 4]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+    found = small_network()
+    ranges = collect_ranges(found, activations(found, INT8), reader(), on_image=waiting.clear)
+    quantised = apply_plan(found, INT8, ranges.values("percentile"))
+    onnx.checker.check_model(quantised, full_check=True)
+    assert counts(found, INT8) == {"Conv": 2, "Add": 1}
 
 
 def test_fp16_keeps_inputs_outputs_and_islands():
