@@ -230,12 +230,13 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
 @click.option("--people", default=12, show_default=True, help="Candidates in most steps.")
 @click.option("--dropout", default=0.1, show_default=True, help="Of what is seen of people.")
 @click.option("--threads", default=1, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Two runs of different seeds have a mean worth taking.")
 @click.option("--fp32", is_flag=True, help="No bfloat16.")
 @quick_math()
 def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     """Train on what `keep` kept; writes OUTPUT/last and a line of OUTPUT/log.jsonl every 100 steps."""
     torch.set_num_threads(options["threads"])
-    torch.manual_seed(0)
+    torch.manual_seed(options["seed"])
     network, state = open_checkpoint(path)
     freeze(network, NOT_CHOOSING)
     network.transformer.selection.match.__class__ = SharedWordsOnPeople
@@ -246,7 +247,7 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     if network.attributes is None and named:  # an unpacked bundle has lost this head
         network.attributes = nn.Linear(PERSON, named)
     encoder = build_text_encoder(state["components"]["text_encoder_type"])
-    choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5))
+    choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5 + options["seed"]))
     LightStep(network.train(), choices.texts, None).prepare_modes()
     recipe = Recipe(rate=options["rate"], warmup=50, minutes=options["minutes"])
     optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
