@@ -247,7 +247,8 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     if network.attributes is None and named:  # an unpacked bundle has lost this head
         network.attributes = nn.Linear(PERSON, named)
     encoder = build_text_encoder(state["components"]["text_encoder_type"])
-    choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], np.random.default_rng(5 + options["seed"]))
+    rng = np.random.default_rng(5 + options["seed"])
+    choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], rng)
     LightStep(network.train(), choices.texts, None).prepare_modes()
     recipe = Recipe(rate=options["rate"], warmup=50, minutes=options["minutes"])
     optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))

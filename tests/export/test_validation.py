@@ -17,6 +17,8 @@ from light_checkpoint import COMBO, write_light_checkpoint  # noqa: E402
 from tiny_training import write_people  # noqa: E402
 
 from humar_edge.bundle import Bundle  # noqa: E402
+from humar_edge.calibration import search  # noqa: E402
+from humar_edge.calibration.blocks import blocks_of  # noqa: E402
 from humar_edge.cli.export import command  # noqa: E402
 from humar_edge.errors import ConfigError, DataError, ExportError  # noqa: E402
 from humar_edge.export import automatic, validation  # noqa: E402
@@ -82,6 +84,8 @@ def test_auto_needs_data_to_measure_on(run, tmp_path):
 def test_auto_stores_the_plan_that_it_found(run, data, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "LEAST", 8)
     monkeypatch.setattr(automatic, "SEARCHED", 10)
+    # Whole parts are enough here; finer blocks, thirty engines to compile, are tests/calibration/test_search.py's.
+    monkeypatch.setattr(search, "blocks_of", lambda model, depth: blocks_of(model, 0))
     common = ("--val-data", data, "--val-limit", 12, "--calibration", data, "--calibration-images", 8, "--max-drop", 1)
     result = run("--precision", "auto", *common, "--output", tmp_path / "b")
     assert result.exit_code == 0, (result.output, result.exception)
