@@ -17,7 +17,11 @@ import click
 @click.option("--ema", is_flag=True, help="Take the averaged copy of a UniPHD file.")
 @click.option("--text-source", help="Folder of the text encoder, when it is neither installed nor on the hub.")
 @click.option("--untrained", is_flag=True, help="Random weights, for latency work; the bundle says so.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the bundle; with --model, of engine files.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the bundle; with --model, of engine files. [default: bundles/NAME]",
+)
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--name", help="Name of the bundle. [default: the combination]")
 @click.option("--imgsz", help="H or H,W, multiples of 32. [default: as trained]")
@@ -96,16 +100,12 @@ def command(
     if model is not None:
         if options["combo"] or not (triton or wants_engines) or (options["output"] and not wants_engines):
             raise ConfigError(
-                "--model goes with --format engine [--output FOLDER] or --triton DIR; a bundle is made with --combo "
-                "and --output"
+                "--model goes with --format engine [--output FOLDER] or --triton DIR; a bundle is made with --combo"
             )
+    elif options["combo"] is None:
+        raise ConfigError("export needs --combo, or --model with --format engine or --triton")
     else:
-        for name in ("combo", "output"):
-            if options[name] is None:
-                raise ConfigError(
-                    f"export needs --combo and --output, or --model with --format engine or --triton; --{name} is "
-                    "missing"
-                )
+        options["output"] = options["output"] or Path("bundles") / (options["name"] or options["combo"])
     folder = None if model is None else options["output"]
     if wants_engines:
         from humar_edge.runtime.tensorrt.bundle_engines import require_builder

@@ -137,17 +137,18 @@ def test_not_a_number_never_passes():
     assert Difference("a", 1.0, 0.1, 1.0, None).passed
 
 
-def test_bundle_of_an_untrained_network_says_so(tmp_path):
-    result = run(*COMBO, "--untrained", "--imgsz", "64,96", "--prompts", "text,point", "--output", tmp_path / "b")
+def test_bundle_of_an_untrained_network_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*COMBO, "--untrained", "--imgsz", "64,96", "--prompts", "text,point")
     assert result.exit_code == 0, result.output
-    bundle = Bundle.load(tmp_path / "b")
+    bundle = Bundle.load(tmp_path / "bundles" / "edge-lite")
     assert bundle.warning and bundle.positional_engine
     manifest = bundle.manifest
     assert (manifest.input_size, manifest.precision["vision"], manifest.trained) == ((64, 96), "fp32", False)
     assert manifest.components["text_encoder_type"] == "tite"
     assert manifest.parity["vision"]["fp32"]["outputs"]["mask"]["tolerance"]
     assert "max difference" in result.output and "tolerance" in result.output
-    again = run(*COMBO, "--untrained", "--imgsz", "64", "--output", tmp_path / "b")
+    again = run(*COMBO, "--untrained", "--imgsz", "64", "--output", bundle.path)
     assert isinstance(again.exception, ExportError) and "--force" in str(again.exception)
 
 
@@ -183,6 +184,8 @@ def test_int8_with_calibration_and_validation(tmp_path, data):
 
 
 def test_refusals(tmp_path):
+    nothing = run("--untrained")
+    assert isinstance(nothing.exception, ConfigError) and "--combo" in str(nothing.exception)
     assert isinstance(run(*COMBO, "--output", tmp_path / "b").exception, ExportError)
     both = run(*COMBO, "--untrained", "--checkpoint", tmp_path, "--output", tmp_path / "b")
     assert isinstance(both.exception, ConfigError)

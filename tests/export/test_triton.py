@@ -134,7 +134,7 @@ def test_command(bundle, tmp_path):
     assert result.exit_code == 0, (result.output, result.exception)
     assert "humar_edge, humar_features" in result.output and "no batches: " in result.output
     assert isinstance(run("--model", bundle.path, "--triton", tmp_path / "r").exception, ExportError)
-    for wrong in (("--model", bundle.path), ("--triton", tmp_path / "x"), ("--combo", "edge-lite")):
+    for wrong in (("--model", bundle.path), ("--triton", tmp_path / "x")):
         assert isinstance(run(*wrong).exception, ConfigError), wrong
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
