@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,15 +71,12 @@ class PromptList:
         Raises:
             PromptError: There are too many.
         """
-        entry = next((entry for entry in self._entries if entry.prompt.text == prompt.text), None)
-        if entry is None:
-            kept = [] if alone else self._entries
-            _check_count(kept)
-            entry = Entry(next(self._numbers), prompt)
-            self._keep([*kept, entry])
-        elif alone:
-            self._keep([entry])
-        return entry.id
+        number = self.number_of(prompt.text)
+        if number is None:
+            return self._append([] if alone else self._entries, prompt)
+        if alone:
+            self._keep([entry for entry in self._entries if entry.id == number])
+        return number
 
     def add_click(self, place: tuple[float, float]) -> int:
         """Put a click in the place of the one before, and select it; returns its number.
@@ -90,12 +87,9 @@ class PromptList:
         Raises:
             PromptError: There are too many.
         """
-        kept = [entry for entry in self._entries if not entry.positional]
-        _check_count(kept)
-        entry = Entry(next(self._numbers), replace(point_prompt([place]), text=CLICKED))
-        self._keep([*kept, entry])
-        self._selected = entry.id
-        return entry.id
+        words = [entry for entry in self._entries if not entry.positional]
+        self._selected = self._append(words, replace(point_prompt([place]), text=CLICKED))
+        return self._selected
 
     def remove(self, number: int) -> None:
         """Drop a prompt.
@@ -120,10 +114,10 @@ class PromptList:
             self._check_number(number)
         self._selected = number
 
-    def forget_clicks(self, fallback: Prompt) -> None:
-        """Drop clicks; look for `fallback` when nothing else is left."""
+    def forget_clicks(self, fallback: Callable[[], Prompt]) -> None:
+        """Drop clicks; look for what `fallback` gives when nothing else is left."""
         kept = [entry for entry in self._entries if not entry.positional]
-        self._keep(kept or [Entry(next(self._numbers), fallback)])
+        self._keep(kept or [Entry(next(self._numbers), fallback())])
 
     def follow(self, persons: Sequence[Person]) -> None:
         """Move clicks to where their people are now."""
@@ -137,7 +131,14 @@ class PromptList:
             persons: The newest results; those of prompts that are gone are ignored.
         """
         found = {person.text: person for person in persons}
-        return [_state(entry, found) for entry in self._entries]
+        return [_state(entry, found.get(entry.prompt.text)) for entry in self._entries]
+
+    def _append(self, kept: Sequence[Entry], prompt: Prompt) -> int:
+        if len(kept) >= MAX_PROMPTS:
+            raise PromptError(f"at most {MAX_PROMPTS} people at a time; remove one first")
+        entry = Entry(next(self._numbers), prompt)
+        self._keep([*kept, entry])
+        return entry.id
 
     def _keep(self, entries: list[Entry]) -> None:
         self._entries = entries
@@ -149,19 +150,13 @@ class PromptList:
             raise KeyError(number)
 
 
-def _check_count(kept: Sequence[Entry]) -> None:
-    if len(kept) >= MAX_PROMPTS:
-        raise PromptError(f"at most {MAX_PROMPTS} people at a time; remove one first")
-
-
 def _followed(entry: Entry, person: Person | None) -> Entry:
     if person is None or not isinstance(entry.prompt, PositionalPrompt):
         return entry
     return replace(entry, prompt=follow_points(entry.prompt, person))
 
 
-def _state(entry: Entry, found: Mapping[str, Person]) -> dict[str, Any]:
-    person = found.get(entry.prompt.text)
+def _state(entry: Entry, person: Person | None) -> dict[str, Any]:
     return {
         "id": entry.id,
         "kind": "click" if entry.positional else "text",

@@ -245,7 +245,7 @@ class Session:
 
     def _forget_clicks(self) -> None:
         """With the lock."""
-        self._prompts.forget_clicks(self._predictor.encode(FALLBACK_TEXT))
+        self._prompts.forget_clicks(lambda: self._predictor.encode(FALLBACK_TEXT))
         self._use_prompts()
 
     def _refresh(self) -> None:

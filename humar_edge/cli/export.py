@@ -20,7 +20,7 @@ import click
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder of the bundle; with --model, of engine files. [default: bundles/NAME]",
+    help="Folder of the bundle [default: bundles/NAME]; with --model, of engine files.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--name", help="Name of the bundle. [default: the combination]")

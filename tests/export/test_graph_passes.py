@@ -127,6 +127,7 @@ def test_ranges_are_read_picture_by_picture():
 
     found = small_network()
     ranges = collect_ranges(found, activations(found, INT8), reader(), on_image=waiting.clear)
+    assert ranges.images == 5
     quantised = apply_plan(found, INT8, ranges.values("percentile"))
     onnx.checker.check_model(quantised, full_check=True)
     assert counts(found, INT8) == {"Conv": 2, "Add": 1}

@@ -136,6 +136,7 @@ def test_command(bundle, tmp_path):
     assert isinstance(run("--model", bundle.path, "--triton", tmp_path / "r").exception, ExportError)
     for wrong in (("--model", bundle.path), ("--triton", tmp_path / "x")):
         assert isinstance(run(*wrong).exception, ConfigError), wrong
+    assert isinstance(run("--combo", "edge-lite").exception, ExportError)
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 

@@ -84,7 +84,7 @@ def test_auto_needs_data_to_measure_on(run, tmp_path):
 def test_auto_stores_the_plan_that_it_found(run, data, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "LEAST", 8)
     monkeypatch.setattr(automatic, "SEARCHED", 10)
-    # Whole parts are enough here; finer blocks, thirty engines to compile, are tests/calibration/test_search.py's.
+    # Whole parts are enough: finer blocks mean thirty engines to compile. How these are cut, test_search.py checks.
     monkeypatch.setattr(search, "blocks_of", lambda model, depth: blocks_of(model, 0))
     common = ("--val-data", data, "--val-limit", 12, "--calibration", data, "--calibration-images", 8, "--max-drop", 1)
     result = run("--precision", "auto", *common, "--output", tmp_path / "b")
