@@ -8,7 +8,10 @@ The same as `humar-edge train --only-choice`, with four to five times as many pr
 augmented pictures are kept (300 kB a picture at 320 pixels), so no step runs the backbone; prompts of a picture share
 the keys and values of its people instead of copying them; most steps see only the best candidates (`--people`);
 bfloat16. For frozen text encoders. `--data` are those of the checkpoint in their order, so that attributes keep their
-places. Several processes may share the work of `keep` (`--part 0/2`).
+places. Several processes may share the work of `keep` (`--part 0/2`), and of `train`, where each takes its part of the
+pictures, `--batch` of them a step:
+
+    torchrun --nproc_per_node 2 tools/train_choice.py train runs/edge-lite/last kept runs/chosen --batch 8
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ from humar_edge.training.build import NOT_CHOOSING, build_network, freeze, quick
 from humar_edge.training.groups import parameter_groups
 from humar_edge.training.loading import Samples
 from humar_edge.training.losses import candidate_targets, cell_targets, selection_loss
+from humar_edge.training.machine import Accelerator, open_accelerator
 from humar_edge.training.recipes import Recipe
 from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_image
 from humar_edge.training.schedule import schedule
@@ -218,6 +222,17 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
     return parts
 
 
+def share_gradients(parameters: list[nn.Parameter], accelerator: Accelerator) -> None:
+    """Replace gradients by their means over all processes, in one message.
+
+    The parts of the network are called one by one, so that no DistributedDataParallel could do this.
+    """
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    together = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
+    for parameter, part in zip(parameters, together.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("kept", type=click.Path(path_type=Path))
@@ -225,7 +240,7 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
 @click.option("--minutes", default=30.0, show_default=True)
 @click.option("--steps", type=int, help="End of the schedule in steps, if that is earlier.")
 @click.option("--rate", default=1e-3, show_default=True)
-@click.option("--batch", default=16, show_default=True, help="Pictures a step.")
+@click.option("--batch", default=16, show_default=True, help="Pictures a step and process.")
 @click.option("--prompts", default=10, show_default=True, help="Texts of each.")
 @click.option("--people", default=12, show_default=True, help="Candidates in most steps.")
 @click.option("--dropout", default=0.1, show_default=True, help="Of what is seen of people.")
@@ -235,19 +250,24 @@ def losses(network: HumarNet, choices: Choices, drawn: tuple[Any, ...], weights:
 @quick_math()
 def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     """Train on what `keep` kept; writes OUTPUT/last and a line of OUTPUT/log.jsonl every 100 steps."""
+    accelerator = open_accelerator(device="cpu")
+    rank, processes = accelerator.process_index, accelerator.num_processes
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
     network, state = open_checkpoint(path)
     freeze(network, NOT_CHOOSING)
     network.transformer.selection.match.__class__ = SharedWordsOnPeople
-    pictures = [item for shard in sorted(kept.glob("*.pt")) for item in torch.load(shard, weights_only=True)]
+    pictures: list[Kept] = []
+    for shard in sorted(kept.glob("*.pt")):
+        pictures += torch.load(shard, weights_only=True)[rank::processes]
     if not pictures:
         raise click.ClickException(f"{kept} holds nothing; make it with: train_choice.py keep")
     named = pictures[0]["attributes"].shape[1]
     if network.attributes is None and named:  # an unpacked bundle has lost this head
         network.attributes = nn.Linear(PERSON, named)
     encoder = build_text_encoder(state["components"]["text_encoder_type"])
-    rng = np.random.default_rng(5 + options["seed"])
+    torch.manual_seed(options["seed"] + 1000 * rank)  # from here on processes differ
+    rng = np.random.default_rng(5 + options["seed"] + 1000 * rank)
     choices = Choices(TextCache(encoder, capacity=1_000_000), options["prompts"], rng)
     LightStep(network.train(), choices.texts, None).prepare_modes()
     recipe = Recipe(rate=options["rate"], warmup=50, minutes=options["minutes"])
@@ -258,17 +278,22 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     order: list[int] = []
     sums: Counter[str] = Counter()
     seconds, steps = options["minutes"] * 60, options["steps"] or math.inf
-    while (done := max((time.monotonic() - begin) / seconds, step / steps)) < 1:
+    while True:
+        own = max((time.monotonic() - begin) / seconds, step / steps)
+        if (done := accelerator.reduce(torch.tensor(own), "mean").item()) >= 1:  # all stop at the same step
+            break
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * schedule(done, step, recipe)
         if len(order) < options["batch"]:
-            order = choices.rng.permutation(len(pictures)).tolist()
+            order = np.resize(choices.rng.permutation(len(pictures)), max(len(pictures), options["batch"])).tolist()
         chosen = [pictures[order.pop()] for _ in range(options["batch"])]
         count = options["people"] if step % EVERY_CANDIDATE else len(pictures[0]["cells"])
         optimizer.zero_grad(set_to_none=True)
         weights = (3.0, 2.0)
         parts = losses(network, choices, choices.draw(chosen, count), weights, options["dropout"], not options["fp32"])
         torch.stack(list(parts.values())).sum().backward()
+        if processes > 1:
+            share_gradients(trained, accelerator)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         average.update(network, step)
@@ -276,11 +301,14 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
         sums.update({name: value.item() for name, value in parts.items()})
         if step % LINE_EVERY == 0:
             means = {name: value / LINE_EVERY for name, value in sums.items()}
+            sums.clear()
+            if not accelerator.is_main_process:
+                continue
             click.echo(f"step {step}, {done:.1%}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
             with (output / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **means, "loss": sum(means.values())}) + "\n")
-            sums.clear()
-    checkpoint.save(output / "last", network, average.tensors, None, state | {"only_choice_steps": step})
+    if accelerator.is_main_process:
+        checkpoint.save(output / "last", network, average.tensors, None, state | {"only_choice_steps": step})
 
 
 if __name__ == "__main__":

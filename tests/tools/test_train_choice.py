@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -81,6 +84,43 @@ def test_both_commands(tool, before, tmp_path):
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     assert changed and not [name for name in changed if name.startswith(NOT_CHOOSING)]
     assert any(name.startswith("transformer.selection") for name in changed)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tool, before, tmp_path):
+    kept, chosen = tmp_path / "kept", tmp_path / "chosen"
+    found = run(tool, "keep", before / "last", kept, "--data", before / "data", "--imgsz", 64, "--passes", 2)
+    assert found.exit_code == 0, found.output
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [tool("train_choice").__file__, "train", before / "last", kept, chosen, "--steps", 100, "--batch", 1,
+               "--prompts", 2, "--fp32"]  # fmt: skip
+    done = subprocess.run(
+        [*launch, *map(str, command)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = (chosen / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 100
+    old, new = checkpoint.read_weights(before / "last"), checkpoint.read_weights(chosen / "last")
+    assert any(not torch.equal(old[name], new[name]) for name in old if name.startswith("transformer.selection"))
+
+
+def test_shared_gradients_are_means_of_all_processes(tool):
+    class TwoProcesses:
+        """The other process has gradients of 3 everywhere."""
+
+        def reduce(self, gradients, reduction):
+            assert reduction == "mean"
+            return (gradients + 3) / 2
+
+    seen, unseen = torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(4))
+    seen.grad = torch.arange(6.0).view(2, 3)
+    tool("train_choice").share_gradients([seen, unseen], TwoProcesses())
+    torch.testing.assert_close(seen.grad, (torch.arange(6.0).view(2, 3) + 3) / 2)
+    torch.testing.assert_close(unseen.grad, torch.full((4,), 1.5))
 
 
 def test_training_on_nothing_is_refused(tool, before, tmp_path):
