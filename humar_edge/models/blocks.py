@@ -7,6 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def cells_last(x: Tensor) -> Tensor:
+    """The cells of maps as rows, [N,C,h,w] -> [N,h*w,C]; nothing moves where maps are stored channels last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution without bias, BatchNorm and, unless `act` is False, ReLU; padding keeps the size at stride 1."""
 

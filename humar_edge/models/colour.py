@@ -39,7 +39,9 @@ class ColourBins(nn.Module):
     def shares(self, image: Tensor) -> Tensor:
         """Normalised images [B,3,H,W] -> [B,64,H/8,W/8], sums over channels are 1."""
         pixels = F.avg_pool2d(image, 4)
-        return F.avg_pool2d(F.conv2d(pixels, self.weight, self.bias).softmax(1), 2)
+        logits = F.conv2d(pixels, self.weight, self.bias)
+        # runtimes store maps channels last, and would reorder them for a softmax over any other axis
+        return F.avg_pool2d(logits.permute(0, 2, 3, 1).softmax(3).permute(0, 3, 1, 2), 2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised images [B,3,H,W] -> [B,C,H/8,W/8]."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from humar_edge.models.blocks import cells_last
 from humar_edge.models.heads.resample import sample_matrix
 
 MASKED = -1e4
@@ -63,8 +64,8 @@ class PointProjection(nn.Module):
             points: float32 [N,12,2] (x, y) in [0,1] of the canvas.
         """
         weights = sample_matrix(points, *fine.shape[-2:])
-        read = [weights.to(fine.dtype) @ fine.flatten(2).transpose(1, 2)]
-        read.append(sample_matrix(points, *coarse.shape[-2:]).to(fine.dtype) @ coarse.flatten(2).transpose(1, 2))
+        read = [weights.to(fine.dtype) @ cells_last(fine)]
+        read.append(sample_matrix(points, *coarse.shape[-2:]).to(fine.dtype) @ cells_last(coarse))
         tokens = self.tokens(torch.cat([*read, points.to(fine.dtype)], 2))
         heat = weights.amax(1).view(fine.shape[0], 1, *fine.shape[-2:]).to(fine.dtype)
         mask = torch.ones(tokens.shape[:2], dtype=torch.int64, device=tokens.device)

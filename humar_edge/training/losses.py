@@ -187,7 +187,7 @@ def instance_losses(
     area = size.prod(1) * BODY_SHARE
     similarity = sum(1 - oks(points, keypoints, area) for points in (found.keypoints, found.coarse))
     relative = (found.keypoints - keypoints[..., :2]) / found.size[:, None]
-    truth = crop(mask[:, None].float(), found.corner, found.size, WINDOW)[:, 0]
+    truth = crop(mask[:, None].float(), found.corner, found.size, WINDOW)[..., 0]
     pixels = F.binary_cross_entropy_with_logits(found.mask, truth, reduction="none").mean((1, 2))
     share = found.mask.sigmoid()
     overlap = 2 * (share * truth).sum((1, 2)) + 1

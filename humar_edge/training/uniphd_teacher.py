@@ -107,7 +107,7 @@ class OriginalTeacher:
         rows = decoding.rows
         trust = (iou(boxes[rows], batch.box[rows]) > SAME_PERSON).float()
         heatmaps, inside = heat(answer.keypoints[rows, :, :2], window)
-        mask = crop(answer.mask[rows, None].sigmoid(), window.corner, window.size, WINDOW)[:, 0]
+        mask = crop(answer.mask[rows, None].sigmoid(), window.corner, window.size, WINDOW)[..., 0]
         joints = inside * answer.keypoints[rows, :, 2] * trust[:, None]
         return View(logits, Seen(heatmaps, joints, mask, trust))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from humar_edge.models.blocks import ConvNorm, InvertedBottleneck, cell_centres
+from humar_edge.models.blocks import ConvNorm, InvertedBottleneck, cell_centres, cells_last
 from humar_edge.models.heads.graph import GraphLayer
 from humar_edge.models.heads.resample import crop
 
@@ -98,16 +98,19 @@ class InstanceHead(nn.Module):
         corner, size = window(box)
         shape = torch.cat([box[:, :2], box[:, 2:] - box[:, :2]], 1).to(x.dtype)
         token = self.describe(torch.cat([embedding, shape], 1))
-        scale, shift = self.modulate(token)[..., None, None].chunk(2, 1)
+        scale, shift = self.modulate(token)[:, None, None].chunk(2, 3)
         grid = cell_centres(*WINDOW, x.device)
-        z = crop(self.coarse_in(x), corner, size, WINDOW) + self.fine_in(crop(fine, corner, size, WINDOW))
-        z = self.stem(z * (1 + scale) + shift + self.position(grid[None].to(x.dtype)))
+        # channels last up to the stem, as crops are
+        position = self.position(grid[None].to(x.dtype)).permute(0, 2, 3, 1)
+        finer = self.fine_in(crop(fine, corner, size, WINDOW).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        z = crop(self.coarse_in(x), corner, size, WINDOW) + finer
+        z = self.stem((z * (1 + scale) + shift + position).permute(0, 3, 1, 2))
         z = z + F.interpolate(self.up(self.body(self.down(z))), scale_factor=2.0, mode="nearest")
         z = self.tail(z)
         heatmaps = self.heatmap(z).float()
         share = heatmaps.flatten(2).softmax(2)
         local = share @ grid.flatten(1).transpose(0, 1)
-        tokens = self.read(torch.cat([share.to(z.dtype) @ z.flatten(2).transpose(1, 2), local.to(z.dtype)], 2))
+        tokens = self.read(torch.cat([share.to(z.dtype) @ cells_last(z), local.to(z.dtype)], 2))
         tokens = torch.cat([token[:, None], tokens], 1) + self.kinds
         for layer in self.graph:
             tokens = layer(tokens)

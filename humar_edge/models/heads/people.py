@@ -97,8 +97,8 @@ class PeopleEncoder(nn.Module):
         """Args: x [B,C,h,w] unconditioned features; found: places on the same map."""
         seen = crop_many(self.read(x), *grid_window(found.boxes), GRID)
         # the short way from features to description: what people wear from top to toe is nearly linear in them
-        bands = seen[..., INNER].mean(4).flatten(2)
-        parts = self.norm(seen.flatten(3).transpose(2, 3) + self.place)
+        bands = seen[:, :, :, INNER].mean(3).transpose(2, 3).flatten(2)
+        parts = self.norm(seen.flatten(2, 3) + self.place)
         parts = parts + self.mix(parts)
         keys, values = self.key_value(parts).chunk(2, -1)
         person = self.whole(F.relu(self.local(parts)).flatten(2)) + self.glance(bands)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from humar_edge.models.blocks import InvertedBottleneck, cell_centres
+from humar_edge.models.blocks import InvertedBottleneck, cell_centres, cells_last
 
 PEAKS = 24
 """People at most among whom a prompt chooses."""
@@ -48,7 +48,7 @@ class ProposalHead(nn.Module):
         sides = F.softplus(self.sides(x).float()) * unit[:, None, None]
         centres = cell_centres(height, width, x.device)
         boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)
-        return Proposals(self.score(x).float().flatten(1), boxes.flatten(2).transpose(1, 2))
+        return Proposals(self.score(x).float().flatten(1), cells_last(boxes))
 
 
 class Candidates(NamedTuple):

@@ -43,16 +43,16 @@ def crop(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> 
         cells: Rows and columns of the result.
 
     Returns:
-        [N,C,rows,columns], zero outside the map.
+        [N,rows,columns,C], zero outside the map.
     """
-    height, width = maps.shape[-2:]
-    columns = crop_matrix(corner[:, 0], size[:, 0], cells[1], width).to(maps.dtype)
-    rows = crop_matrix(corner[:, 1], size[:, 1], cells[0], height).to(maps.dtype)
-    return rows[:, None] @ (maps @ columns.transpose(1, 2)[:, None])
+    return crop_many(maps, corner[:, None], size[:, None], cells)[:, 0]
 
 
 def crop_many(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]) -> Tensor:
     """Read several windows of each map: `crop` without a copy of the map per window.
+
+    Channels are last in the result and in between, as runtimes store maps: so nothing is copied into another order, and
+    the products have whole rows of channels to run along.
 
     Args:
         maps: [B,C,H,W].
@@ -61,15 +61,14 @@ def crop_many(maps: Tensor, corner: Tensor, size: Tensor, cells: tuple[int, int]
         cells: Rows and columns of each result.
 
     Returns:
-        [B,K,C,rows,columns].
+        [B,K,rows,columns,C].
     """
     batch, channels, height, width = maps.shape
     windows = corner.shape[1]
-    columns = crop_matrix(corner[..., 0], size[..., 0], cells[1], width).to(maps.dtype).flatten(0, 1)
+    columns = crop_matrix(corner[..., 0], size[..., 0], cells[1], width).to(maps.dtype)
     rows = crop_matrix(corner[..., 1], size[..., 1], cells[0], height).to(maps.dtype).flatten(1, 2)
-    bands = rows @ maps.permute(0, 2, 1, 3).reshape(batch, height, -1)
-    bands = bands.view(batch * windows, cells[0] * channels, width) @ columns.transpose(1, 2)
-    return bands.view(batch, windows, cells[0], channels, cells[1]).transpose(2, 3)
+    bands = rows @ maps.permute(0, 2, 3, 1).flatten(2)
+    return columns[:, :, None] @ bands.view(batch, windows, cells[0], width, channels)
 
 
 def paste_matrix(start: Tensor, size: Tensor, cells: int, outputs: int) -> tuple[Tensor, Tensor]:

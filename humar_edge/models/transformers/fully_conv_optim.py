@@ -11,6 +11,7 @@ from humar_edge.models.blocks import (
     GhostBottleneck,
     InvertedBottleneck,
     PositionBias,
+    cells_last,
     upsample,
 )
 from humar_edge.models.prompting import MASKED, Prompt
@@ -69,13 +70,14 @@ class PromptMix(nn.Module):
         n, channels, height, width = x.shape
         scale, shift = self.film(prompt.sentence)[..., None, None].chunk(2, 1)
         x = x * (1 + scale) + shift
-        query = self.query(x).view(n, self.heads, channels // self.heads, height * width).transpose(2, 3)
+        query = cells_last(self.query(x)).view(n, height * width, self.heads, channels // self.heads).transpose(1, 2)
         key_value = self.key_value(prompt.tokens).view(n, -1, 2, self.heads, channels // self.heads)
         key, value = key_value.permute(2, 0, 3, 1, 4)
         logits = (query @ key.transpose(2, 3)) * (channels // self.heads) ** -0.5
         hidden = (prompt.mask == 0)[:, None, None].to(logits.dtype) * MASKED
         mixed = (logits + hidden).softmax(-1) @ value
-        return self.block(x + self.out(mixed.transpose(2, 3).reshape(n, channels, height, width)))
+        mixed = mixed.transpose(1, 2).reshape(n, height, width, channels).permute(0, 3, 1, 2)
+        return self.block(x + self.out(mixed))
 
 
 class PromptPAN(TopDown):

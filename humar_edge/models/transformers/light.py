@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from humar_edge.models.blocks import cells_last
 from humar_edge.models.colour import ColourBins
 from humar_edge.models.heads.instance import Instance, InstanceHead
 from humar_edge.models.heads.people import GRID, People, PeopleEncoder, grid_window
@@ -137,13 +138,13 @@ class LightTransformer(nn.Module):
         """Choose among people, one prompt per row."""
         heat = None
         if prompt.heat is not None:
-            heat = crop_many(prompt.heat, *grid_window(people.boxes), GRID).flatten(3).transpose(2, 3)
+            heat = crop_many(prompt.heat, *grid_window(people.boxes), GRID).flatten(2, 3)
         return self.selection(people, prompt, heat)
 
     def decode(self, pyramid: Pyramid, prompt: Prompt, cell: Tensor, box: Tensor) -> Instance:
         """Keypoints and mask of the people at `cell` [N], looked for in `box` [N,4]; one prompt per row."""
         x = self.fusion(pyramid, prompt)
-        embedding = pick(self.embed(x).flatten(2).transpose(1, 2), cell)
+        embedding = self.embed(pick(cells_last(x), cell)[..., None, None]).flatten(1)
         return self.instance(x, pyramid.p2, embedding, box)
 
     def forward(self, pyramid: Pyramid, people: People, prompt: Prompt) -> Detection:
