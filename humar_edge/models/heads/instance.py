@@ -100,11 +100,11 @@ class InstanceHead(nn.Module):
         token = self.describe(torch.cat([embedding, shape], 1))
         scale, shift = self.modulate(token)[:, None, None].chunk(2, 3)
         grid = cell_centres(*WINDOW, x.device)
-        # channels last up to the stem, as crops are
-        position = self.position(grid[None].to(x.dtype)).permute(0, 2, 3, 1)
+        # channels last as long as places do not matter, as crops are
         finer = self.fine_in(crop(fine, corner, size, WINDOW).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         z = crop(self.coarse_in(x), corner, size, WINDOW) + finer
-        z = self.stem((z * (1 + scale) + shift + position).permute(0, 3, 1, 2))
+        z = (z * (1 + scale) + shift).permute(0, 3, 1, 2)
+        z = self.stem(z + self.position(grid[None].to(x.dtype)))
         z = z + F.interpolate(self.up(self.body(self.down(z))), scale_factor=2.0, mode="nearest")
         z = self.tail(z)
         heatmaps = self.heatmap(z).float()
