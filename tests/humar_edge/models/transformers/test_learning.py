@@ -26,6 +26,8 @@ def test_one_batch_is_learned_in_thirty_steps(family: str, tmp_path) -> None:
     step = LightStep(net, texts, decoded=2).train()
     step.prepare_modes()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, betas=(0.9, 0.98))
+    # At a constant rate the last step alone can move a choice; which, depends on the rounding of the machine.
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     history = []
     for _ in range(STEPS):
         parts = step(batch)
@@ -33,6 +35,7 @@ def test_one_batch_is_learned_in_thirty_steps(family: str, tmp_path) -> None:
         sum(parts.values()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimizer.step()
+        falling.step()
         history.append({name: value.item() for name, value in parts.items()})
 
     def total(rows: list[dict[str, float]]) -> float:
