@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from humar_edge.combos import resolve
+from humar_edge.errors import HumarError
 from humar_edge.models.heads.proposals import Candidates, candidates
 from humar_edge.models.heads.selection import HEADS, WORDS, WordsOnPeople
 from humar_edge.models.network import HumarNet
@@ -126,7 +127,18 @@ def read(network: HumarNet, samples: list[Any]) -> Iterator[Kept]:
         }
 
 
-@click.group()
+class Commands(click.Group):
+    """Commands whose user's errors are one line and exit code 2, as those of humar-edge are."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except HumarError as error:
+            raise click.UsageError(str(error)) from error
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """See the top of the file."""
 
@@ -261,7 +273,7 @@ def train(path: Path, kept: Path, output: Path, **options: Any) -> None:
     for shard in sorted(kept.glob("*.pt")):
         pictures += torch.load(shard, weights_only=True)[rank::processes]
     if not pictures:
-        raise click.ClickException(f"{kept} holds nothing; make it with: train_choice.py keep")
+        raise click.UsageError(f"{kept} holds nothing; make it with: train_choice.py keep")
     named = pictures[0]["attributes"].shape[1]
     if network.attributes is None and named:  # an unpacked bundle has lost this head
         network.attributes = nn.Linear(PERSON, named)

@@ -125,5 +125,13 @@ def test_shared_gradients_are_means_of_all_processes(tool):
 
 def test_training_on_nothing_is_refused(tool, before, tmp_path):
     found = run(tool, "train", before / "last", tmp_path, tmp_path / "chosen")
-    assert found.exit_code == 1 and "holds nothing; make it with: train_choice.py keep" in found.output
+    assert found.exit_code == 2 and "holds nothing; make it with: train_choice.py keep" in found.output
     assert not (tmp_path / "chosen").exists()
+
+
+def test_bad_input_is_one_line(tool, before, tmp_path):
+    found = run(tool, "train", tmp_path, tmp_path, tmp_path / "chosen")
+    assert found.exit_code == 2 and "is not a checkpoint folder" in found.output
+    found = run(tool, "keep", before / "last", tmp_path / "kept", "--data", tmp_path / "nowhere")
+    assert found.exit_code == 2 and "is not a folder; give the folder that holds images/" in found.output
+    assert not (tmp_path / "chosen").exists() and not (tmp_path / "kept").exists()
