@@ -71,10 +71,17 @@ def run(tool, *arguments):
     return CliRunner().invoke(tool("train_choice").main, [str(argument) for argument in arguments])
 
 
-def test_both_commands(tool, before, tmp_path):
-    kept, chosen = tmp_path / "kept", tmp_path / "chosen"
+@pytest.fixture
+def kept(tool, before, tmp_path):
+    """What `keep` reads off the data in two passes."""
+    kept = tmp_path / "kept"
     found = run(tool, "keep", before / "last", kept, "--data", before / "data", "--imgsz", 64, "--passes", 2)
     assert found.exit_code == 0, found.output
+    return kept
+
+
+def test_both_commands(tool, before, kept, tmp_path):
+    chosen = tmp_path / "chosen"
     assert sum(len(torch.load(path, weights_only=True)) for path in kept.glob("*.pt")) == 2 * 3
     found = run(tool, "train", before / "last", kept, chosen, "--steps", 100, "--batch", 2, "--prompts", 2, "--fp32")
     assert found.exit_code == 0, found.output
@@ -87,10 +94,8 @@ def test_both_commands(tool, before, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(tool, before, tmp_path):
-    kept, chosen = tmp_path / "kept", tmp_path / "chosen"
-    found = run(tool, "keep", before / "last", kept, "--data", before / "data", "--imgsz", 64, "--passes", 2)
-    assert found.exit_code == 0, found.output
+def test_two_processes_train_one_network(tool, before, kept, tmp_path):
+    chosen = tmp_path / "chosen"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [tool("train_choice").__file__, "train", before / "last", kept, chosen, "--steps", 100, "--batch", 1,
                "--prompts", 2, "--fp32"]  # fmt: skip
