@@ -2,18 +2,25 @@
 
     python tools/compose_people.py PACK --out street --train 12000 --aspect random --captions 3 [options of compose.py]
 
+Two options are its own: `--views STREET CLOSE DEEP` are weights of the composer's scenes, of close ones and of such
+with near and far people; `--cover SHARE` of the scenes get something in front of somebody.
+
 An annotation gets `attributes`, one character per entry of the file's table `attributes`: 1 true, 0 false, ? unknown or
 out of sight. `humar-edge train` learns to name them (`--attribute-weight`).
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import cv2
+from closer_scenes import mixed, put_in_front
 
 PARTS = {
     "torso": ("outer", "upper", "whole"),
@@ -24,6 +31,7 @@ PARTS = {
 }
 OF_PART = {"torso": "upper", "lower": "lower", "feet": "feet", "hat": "hat", "bag": "bag"}
 TYPES = ("dress", "skirt", "shorts", "hat", "bag", "scarf", "boots", "coat")
+HEADWEAR = ("hat", "cap", "helmet")
 HAIR = ("black", "brown", "blond", "red", "gray")
 
 
@@ -83,7 +91,7 @@ def describe(compose: ModuleType, person: dict[str, Any]) -> str:
     def wears(name: str) -> str:
         if not {"hat": head, "scarf": head, "bag": sight["bag"], "boots": sight["feet"], "coat": body}.get(name, legs):
             return "?"
-        if any(g["name"] == name for g in garments):
+        if any(g["name"] in (HEADWEAR if name == "hat" else (name,)) for g in garments):
             return "1"
         kind = {"hat": "hat", "bag": "bag", "scarf": "scarf", "boots": "feet", "coat": "outer"}.get(name, "lower")
         return "?" if compose.fits({"kind": "type", "part": kind, "g": {"name": name}}, person) else "0"
@@ -106,13 +114,19 @@ def describe(compose: ModuleType, person: dict[str, Any]) -> str:
     return "".join([*characters, *map(wears, TYPES), *map(hair, HAIR), *rest])
 
 
-def install(compose: ModuleType) -> None:
-    """Make the composer's `job` attach the attributes of the person to every annotation."""
+def install(compose: ModuleType, views: list[float], cover: float) -> None:
+    """Make the composer's `job` attach the attributes of the person to every annotation, of scenes as wanted."""
     scene, job = compose.scene, compose.job
+    if any(views[1:]):  # without these options scenes are what compose.py alone makes
+        compose.layout = mixed(compose.layout, views)
+    compose.KINDS |= {name: " ".join(HEADWEAR) for name in HEADWEAR}
     people: list[dict[str, Any]] = []
 
-    def remember(*arguments: Any) -> Any:
-        found = scene(*arguments)
+    def remember(rng: Any, options: Any, cuts: Any, backgrounds: Any) -> Any:
+        found = scene(rng, options, cuts, backgrounds)
+        if found and cover and rng.random() < cover:
+            photo = cv2.imread(str(Path(options.pack) / backgrounds[rng.integers(len(backgrounds))]["file"]))
+            found = put_in_front(*found, photo, rng)
         people[:] = found[1] if found else []
         return found
 
@@ -134,8 +148,12 @@ def main() -> None:
         raise SystemExit(__doc__)
     pack = Path(sys.argv.pop(1))
     compose = load(pack)
-    install(compose)
-    sys.argv += ["--pack", str(pack)]
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--views", type=float, nargs=3, default=[1, 0, 0])
+    own.add_argument("--cover", type=float, default=0)
+    options, rest = own.parse_known_args(sys.argv[1:])
+    install(compose, options.views, options.cover)
+    sys.argv[1:] = [*rest, "--pack", str(pack)]
     compose.main()
     out = Path(sys.argv[sys.argv.index("--out") + 1])
     for path in sorted(out.glob("RefHuman_*.json")):

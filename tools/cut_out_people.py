@@ -3,14 +3,16 @@
     python tools/cut_out_people.py PACK --output sport
     python tools/compose_people.py sport --out street_sport --train 6000 --men 0.4 --negatives 0.3 --captions 3
 
-OUTPUT is a pack of its own: the cut-outs, backgrounds and composer of PACK by link, and one cut-out more for each photo
-of a single person whose outline can be trusted: the mask of a bundle, refined by GrabCut between what is surely the
-person (annotated limbs) and surely not, must contain the annotated joints and keep most of the bundle's mask. They are
-of the training split, of unknown gender, and captions speak only of colours that the pack is sure of.
+OUTPUT is a pack of its own: the cut-outs, backgrounds and composer of PACK by link, and one cut-out more for each
+photo that is not held out, if the person's outline can be trusted: the mask of a bundle, refined by GrabCut between
+what is surely the person (annotated limbs) and surely not, must contain the annotated joints and keep most of the
+bundle's mask. What they look like is told by `sport_people.csv`, a table made by eye; of those it does not list,
+captions speak only of colours that the pack is sure of.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+from lsp_to_refhuman import is_held_out
 
 from humar_edge import HumarEdge
 from humar_edge.keypoints import NAMES
@@ -38,6 +41,26 @@ SURE, SPOKEN = 0.6, 0.7
 NOTHING = {"color": None, "conf": 0.0, "color2": None}
 SKIN = ("beige", "brown", "orange", "pink")
 """Names that bare skin gets."""
+NOSE = NAMES.index("nose")
+LABELS = Path(__file__).with_name("sport_people.csv")
+LABELLED = 0.8
+"""Confidence in a colour that somebody saw."""
+TOPS = {
+    "shirt": ("shirt", "upper"),
+    "jacket": ("jacket", "outer"),
+    "dress": ("dress", "whole"),
+    "suit": ("outfit", "whole"),
+}
+"""Words of the table -> name and part of a garment in the pack's words."""
+SHARES = {"upper": 0.3, "outer": 0.3, "lower": 0.2, "whole": 0.5, "hat": 0.03}
+"""Usual shares of a cut-out."""
+LAB = {
+    "black": (15, 0, 0), "white": (92, 0, 2), "gray": (55, 0, 0), "beige": (76, 4, 18), "brown": (36, 12, 20),
+    "navy": (20, 4, -18), "red": (45, 58, 38), "orange": (64, 42, 62), "yellow": (80, 2, 68), "green": (48, -36, 28),
+    "blue": (46, 2, -46), "purple": (42, 36, -36), "pink": (70, 42, 0),
+}  # fmt: skip
+HAIR = ("black", "brown", "blond", "red", "gray")
+HEADS = ("cap", "helmet", "hat")
 
 
 def _at(photo: dict[str, Any], name: str) -> np.ndarray | None:
@@ -119,6 +142,72 @@ def garments(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray) -> list
     return found
 
 
+def read_labels(path: Path = LABELS) -> dict[str, dict[str, str]]:
+    """The table made by eye, by the photo's name; "?" is what could not be told, "" what is not worn."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def _garment(name: str, part: str, colour: str, second: str = "") -> dict[str, Any]:
+    """One thing that somebody saw."""
+    known = colour in LAB
+    return {
+        "name": name,
+        "part": part,
+        "area": SHARES[part],
+        "color": colour if known else None,
+        "conf": LABELLED if known else 0.0,
+        "color2": second if second in LAB else None,
+        "share2": 0.35 if second in LAB else 0,
+        "lab": list(LAB.get(colour, (50, 0, 0))),
+    }
+
+
+def apply_labels(record: dict[str, Any], label: dict[str, str]) -> dict[str, Any]:
+    """A cut-out's record with what somebody saw in place of what was measured.
+
+    Nothing that sits on a head or grows there is told where the head is out of sight.
+    """
+    worn = []
+    if label["top"] in TOPS:
+        worn.append(_garment(*TOPS[label["top"]], label["topcolour"], label["topcolour2"]))
+    if label["lower"] in ("pants", "shorts", "skirt"):
+        worn.append(_garment(label["lower"], "lower", label["lowercolour"]))
+    if label["head"] in HEADS:
+        worn.append(_garment(label["head"], "hat", label["headcolour"]))
+    gender = label["gender"] if label["gender"] != "?" else None
+    seen, hair = label["head"] != "?", label["hair"]
+    keypoints = list(record["keypoints"])
+    if not seen:
+        keypoints[3 * NOSE : 3 * NOSE + 3] = [0.0, 0.0, 0.0]
+    return record | {
+        "garments": worn,
+        "hat": label["head"] in HEADS,
+        "gender": gender,
+        "child": gender in ("boy", "girl"),
+        "hair": {"color": hair, "conf": LABELLED, "lab": list(LAB.get(hair, (60, 8, 30)))} if hair in HAIR else None,
+        "glasses": label["glasses"] if label["glasses"] in ("glasses", "sunglasses") else None,
+        "keypoints": keypoints,
+        "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
+        "attrs": "reviewed",
+    }
+
+
+def add_nose(photo: dict[str, Any], nose: np.ndarray) -> dict[str, Any]:
+    """The photo with a nose [2] that a bundle saw, if it lies in the annotated head.
+
+    Whether a face is seen decides what may be said of it.
+    """
+    if photo["neck"] is None or photo["head_top"] is None:
+        return photo
+    neck, top = np.array(photo["neck"]), np.array(photo["head_top"])
+    if np.linalg.norm(nose - (neck + top) / 2) > 0.6 * np.linalg.norm(top - neck):
+        return photo
+    keypoints = list(photo["keypoints"])
+    keypoints[3 * NOSE : 3 * NOSE + 3] = [*nose.tolist(), 2]
+    return photo | {"keypoints": keypoints}
+
+
 def cut_out(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray, path: Path) -> dict[str, Any] | None:
     """Write a cut-out and describe it as the pack's `cutouts.json` does; None for people who lie or are too small."""
     ys, xs = mask.nonzero()
@@ -152,19 +241,31 @@ def main(pack: Path, output: Path, model: Path | None) -> None:
         if not (output / name).exists():
             (output / name).symlink_to((pack / name).resolve())
     content = json.loads((pack / "cutouts.json").read_text())
-    photos = [photo for photo in json.loads((pack / "lsp/lsp.json").read_text()) if photo["people_detected"] <= 1]
+    photos = [photo for photo in json.loads((pack / "lsp/lsp.json").read_text()) if not is_held_out(photo)]
+    labels = read_labels()
     fates: Counter[str] = Counter()
     humar = HumarEdge(model, score_threshold=0.0)
     with click.progressbar(photos, label="photos") as bar:
         for photo in bar:
             image = cv2.imread(str(pack / photo["file"]))
             x, y, w, h = photo["bbox"]
-            coarse = humar.predict(image, box=[x, y, x + w, y + h]).mask
-            mask = outline(photo, image, coarse)
+            found = humar.predict(image, box=[x, y, x + w, y + h])
+            mask = outline(photo, image, found.mask)
             record = None
             if mask is not None:
-                record = cut_out(photo, image, mask, output / "sport" / f"{Path(photo['file']).stem}.webp")
-            fates["outline in doubt" if mask is None else "lying or small" if record is None else "cut out"] += 1
+                record = cut_out(
+                    add_nose(photo, found.keypoints[NOSE, :2]),
+                    image,
+                    mask,
+                    output / "sport" / f"{Path(photo['file']).stem}.webp",
+                )
+            label = labels.get(record["id"]) if record else None
+            if record and label:
+                record = apply_labels(record, label) if label["quality"] != "bad" else None
+            fate = (
+                "outline in doubt" if mask is None else "lying, small or labelled bad" if record is None else "cut out"
+            )
+            fates[fate] += 1
             content["cutouts"] += [record] if record else []
     write_text(output / "cutouts.json", json.dumps(content))
     click.echo(", ".join(f"{name}: {count}" for name, count in fates.items()))

@@ -22,6 +22,11 @@ ABSENT = {"red": "green", "green": "red", "blue": "orange", "orange": "blue", "b
 """Upper garment's colour -> a colour that nobody would take it for."""
 
 
+def is_held_out(photo: dict[str, Any]) -> bool:
+    """Whether a photo is one of the validation split, of which nothing may be trained on."""
+    return 2 <= photo["people_detected"] <= 4 and photo["caption"] is not None
+
+
 def _prompts(photo: dict[str, Any], index: int) -> list[tuple[str, bool]]:
     """Captions of a photo, each with whether it fits nobody."""
     prompts = [(PLAIN[index % len(PLAIN)], False), (PLAIN[(index // 7) % len(PLAIN)], False)]
@@ -73,7 +78,7 @@ def main(pack: Path, out: Path) -> None:
     (out / "images").mkdir(parents=True, exist_ok=True)
     splits = {
         "train": [photo for photo in photos if photo["people_detected"] <= 1],
-        "val": [photo for photo in photos if 2 <= photo["people_detected"] <= 4 and photo["caption"]],
+        "val": [photo for photo in photos if is_held_out(photo)],
     }
     for name, chosen in splits.items():
         content = _split(chosen, pack, out, single=name == "train")

@@ -14,6 +14,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 @pytest.fixture(scope="session")
 def tool():
     """A function that loads tools/NAME.py."""
+    sys.path.append(str(TOOLS))  # as when one is run: they import each other
 
     def load(name):
         spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")

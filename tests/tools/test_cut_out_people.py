@@ -40,6 +40,7 @@ def photo():
     named = {"conf": 0.9, "color2": None}
     record = {
         "file": "lsp/images/im1.png", "w": 120, "h": 220, "bbox": [38, 28, 44, 168], "people_detected": 1,
+        "caption": None,
         "keypoints": joints.reshape(-1).tolist(), "upper": named | {"color": "red"}, "lower": named | {"color": "blue"},
     }  # fmt: skip
     return image, record, person
@@ -80,6 +81,64 @@ def test_a_cut_out_moves_the_joints_with_it(module, photo, tmp_path):
     assert (cut[y, x, 3] > 150).all() and found["full_body"] and found["num_keypoints"] == 12
     lying = {name: record[name] for name in record} | {"w": 220, "h": 120}
     assert module.cut_out(lying, np.rot90(image), np.rot90(person), tmp_path / "lying.webp") is None
+
+
+LABEL = {"id": "im1", "quality": "so", "gender": "boy", "head": "cap", "headcolour": "red", "top": "shirt",
+         "topcolour": "yellow", "topcolour2": "black", "lower": "shorts", "lowercolour": "?", "hair": "blond",
+         "glasses": "?"}  # fmt: skip
+
+
+def test_what_somebody_saw_replaces_what_was_measured(module, photo, tmp_path):
+    image, record, person = photo
+    nosy = module.add_nose(record | {"neck": [60, 56], "head_top": [60, 28]}, np.array([61.0, 42.0]))
+    measured = module.cut_out(nosy, image, person, tmp_path / "im1.webp")
+    found = module.apply_labels(measured, LABEL)
+    assert [(g["name"], g["part"], g["color"]) for g in found["garments"]] == [
+        ("shirt", "upper", "yellow"),
+        ("shorts", "lower", None),
+        ("cap", "hat", "red"),
+    ]
+    assert found["garments"][0]["color2"] == "black" and found["garments"][1]["conf"] < module.SURE
+    assert (found["gender"], found["child"], found["hat"], found["glasses"]) == ("boy", True, True, None)
+    assert found["hair"]["color"] == "blond" and found["num_keypoints"] == 13
+
+
+def test_nothing_is_told_of_a_head_out_of_sight(module, photo, tmp_path):
+    image, record, person = photo
+    nosy = module.add_nose(record | {"neck": [60, 56], "head_top": [60, 28]}, np.array([61.0, 42.0]))
+    measured = module.cut_out(nosy, image, person, tmp_path / "im1.webp")
+    hidden = LABEL | {"gender": "?", "head": "?", "headcolour": "?", "hair": "?", "top": "bare", "lower": "none"}
+    found = module.apply_labels(measured, hidden)
+    assert found["keypoints"][2] == 0 and found["num_keypoints"] == 12
+    assert (found["garments"], found["hat"], found["hair"], found["gender"], found["child"]) == (
+        [],
+        False,
+        None,
+        None,
+        False,
+    )
+
+
+@pytest.mark.parametrize("nose", [[61.0, 90.0], [5.0, 42.0]])
+def test_a_nose_outside_the_head_is_not_believed(module, photo, nose):
+    record = photo[1] | {"neck": [60, 56], "head_top": [60, 28]}
+    assert module.add_nose(record, np.array(nose)) == record
+    assert module.add_nose(photo[1] | {"neck": None, "head_top": None}, np.array([61.0, 42.0]))["keypoints"][2] == 0
+
+
+def test_the_table_made_by_eye_uses_known_words_only(module):
+    labels = module.read_labels()
+    assert len(labels) > 1000
+    colours = {*module.LAB, "?", ""}
+    words = {
+        "quality": {"ok", "so", "bad"}, "gender": {"man", "woman", "boy", "girl", "?"},
+        "head": {*module.HEADS, "none", "?"},
+        "top": {*module.TOPS, "bare", "?"}, "lower": {"pants", "shorts", "skirt", "none", "?"},
+        "hair": {*module.HAIR, "bald", "?"}, "glasses": {"glasses", "sunglasses", "none", "?"},
+        **dict.fromkeys(("headcolour", "topcolour", "topcolour2", "lowercolour"), colours),
+    }  # fmt: skip
+    for label in labels.values():
+        assert not {name: label[name] for name in words if label[name] not in words[name]}, label["id"]
 
 
 def test_what_is_no_pack_is_refused(module, tmp_path):
