@@ -1,4 +1,4 @@
-"""Try a bundle on photographs that nobody composed, with prompts written by hand: what training data cannot show.
+"""Try a bundle or checkpoint on photographs that nobody composed, with prompts written by hand.
 
     python tools/real_photos.py CLONES --failures failures.png
 
@@ -19,8 +19,10 @@ import click
 import cv2
 import numpy as np
 
-from humar_edge import HumarEdge
+from humar_edge.bundle import default_bundle_path
+from humar_edge.errors import HumarError
 from humar_edge.evaluation.boxes import box_iou
+from humar_edge.evaluation.predictors import open_predictor
 from humar_edge.runtime.bench.report import write_text
 
 TABLE = Path(__file__).with_suffix(".json")
@@ -75,7 +77,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 @click.command()
 @click.argument("clones", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
-@click.option("--model", type=click.Path(path_type=Path), help="Bundle. [default: the embedded one]")
+@click.option("--model", type=click.Path(path_type=Path), help="Bundle or checkpoint. [default: the embedded bundle]")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--failures", type=click.Path(path_type=Path), help="Picture of the wrong choices to write.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="File of all answers to write.")
@@ -91,12 +93,15 @@ def main(
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
     images = [read(clones, photo) for photo in photos]
-    humar = HumarEdge(model, threads=threads)
+    try:
+        predictor = open_predictor(model or default_bundle_path(), threads=threads)
+    except HumarError as error:
+        raise click.UsageError(str(error)) from error
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
         for photo, image in bar:
             for caption, box, kind in photo["prompts"]:
-                answer = humar.predict(image, caption)
+                answer = predictor.predict(image, caption)
                 found = np.asarray(answer.box_xyxy, np.float64)
                 right = box is not None and box_iou(found, np.array(box, np.float64)) >= 0.5
                 row = {"photo": photo["path"], "caption": caption, "kind": kind, "box": box, "answer": found.tolist()}
