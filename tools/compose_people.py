@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import cv2
+import more_words
 from closer_scenes import mixed, put_in_front
 
 PARTS = {
@@ -119,6 +120,7 @@ def install(compose: ModuleType, views: list[float], cover: float) -> None:
     scene, job = compose.scene, compose.job
     if any(views[1:]):  # without these options scenes are what compose.py alone makes
         compose.layout = mixed(compose.layout, views)
+    more_words.install(compose)
     compose.KINDS |= {name: " ".join(HEADWEAR) for name in HEADWEAR}
     people: list[dict[str, Any]] = []
 

@@ -185,6 +185,8 @@ def apply_labels(record: dict[str, Any], label: dict[str, str]) -> dict[str, Any
         "hat": label["head"] in HEADS,
         "gender": gender,
         "child": gender in ("boy", "girl"),
+        "facing": label["view"] if label["view"] != "?" else None,
+        **{name: label[name] for name in ("top", "action", "object")},
         "hair": {"color": hair, "conf": LABELLED, "lab": list(LAB.get(hair, (60, 8, 30)))} if hair in HAIR else None,
         "glasses": label["glasses"] if label["glasses"] in ("glasses", "sunglasses") else None,
         "keypoints": keypoints,

@@ -85,6 +85,7 @@ def test_a_cut_out_moves_the_joints_with_it(module, photo, tmp_path):
 
 LABEL = {"id": "im1", "quality": "so", "gender": "boy", "head": "cap", "headcolour": "red", "top": "shirt",
          "topcolour": "yellow", "topcolour2": "black", "lower": "shorts", "lowercolour": "?", "hair": "blond",
+         "action": "running", "object": "ball", "view": "back",
          "glasses": "?"}  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def test_what_somebody_saw_replaces_what_was_measured(module, photo, tmp_path):
     assert found["garments"][0]["color2"] == "black" and found["garments"][1]["conf"] < module.SURE
     assert (found["gender"], found["child"], found["hat"], found["glasses"]) == ("boy", True, True, None)
     assert found["hair"]["color"] == "blond" and found["num_keypoints"] == 13
+    assert (found["facing"], found["top"], found["action"], found["object"]) == ("back", "shirt", "running", "ball")
 
 
 def test_nothing_is_told_of_a_head_out_of_sight(module, photo, tmp_path):
@@ -126,7 +128,8 @@ def test_a_nose_outside_the_head_is_not_believed(module, photo, nose):
     assert module.add_nose(photo[1] | {"neck": None, "head_top": None}, np.array([61.0, 42.0]))["keypoints"][2] == 0
 
 
-def test_the_table_made_by_eye_uses_known_words_only(module):
+def test_the_table_made_by_eye_uses_known_words_only(module, tool):
+    words_of = tool("more_words")
     labels = module.read_labels()
     assert len(labels) > 1000
     colours = {*module.LAB, "?", ""}
@@ -135,6 +138,8 @@ def test_the_table_made_by_eye_uses_known_words_only(module):
         "head": {*module.HEADS, "none", "?"},
         "top": {*module.TOPS, "bare", "?"}, "lower": {"pants", "shorts", "skirt", "none", "?"},
         "hair": {*module.HAIR, "bald", "?"}, "glasses": {"glasses", "sunglasses", "none", "?"},
+        "action": {*words_of.ACTIONS, "swinging", "riding", "?"}, "view": {"front", "back", "side", "?"},
+        "object": {*words_of.OBJECTS, "glove", "disc", "bar", "camera", "bag", "phone", "none", "?"},
         **dict.fromkeys(("headcolour", "topcolour", "topcolour2", "lowercolour"), colours),
     }  # fmt: skip
     for label in labels.values():
