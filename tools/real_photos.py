@@ -2,10 +2,10 @@
 
     python tools/real_photos.py CLONES --failures failures.png
 
-`real_photos.json` lists 89 photographs in public repositories (examples and tests of other projects; their rights vary,
-so none is copied here) and 338 prompts with boxes read off by eye, by somebody who had not seen what the network does;
-62 of them fit nobody. CLONES/OWNER/NAME are checkouts of these repositories; `--list` prints their names. The
-photographs are for measuring, never for training.
+`real_photos.json` lists 86 photographs in public repositories (examples and tests of other projects; their rights vary,
+so none is copied here) and 331 prompts with boxes read off by eye, by somebody who had not seen what the network does;
+60 of them fit nobody. CLONES/OWNER/NAME are checkouts of these repositories; `--list` prints their names. The
+photographs are for measuring, never for training; none is a COCO picture that the street pack took somebody from.
 """
 
 from __future__ import annotations
