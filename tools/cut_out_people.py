@@ -21,6 +21,7 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+from compose_people import HAIR, HEADWEAR
 from lsp_to_refhuman import is_held_out
 
 from humar_edge import HumarEdge
@@ -59,8 +60,6 @@ LAB = {
     "navy": (20, 4, -18), "red": (45, 58, 38), "orange": (64, 42, 62), "yellow": (80, 2, 68), "green": (48, -36, 28),
     "blue": (46, 2, -46), "purple": (42, 36, -36), "pink": (70, 42, 0),
 }  # fmt: skip
-HAIR = ("black", "brown", "blond", "red", "gray")
-HEADS = ("cap", "helmet", "hat")
 
 
 def _at(photo: dict[str, Any], name: str) -> np.ndarray | None:
@@ -173,7 +172,7 @@ def apply_labels(record: dict[str, Any], label: dict[str, str]) -> dict[str, Any
         worn.append(_garment(*TOPS[label["top"]], label["topcolour"], label["topcolour2"]))
     if label["lower"] in ("pants", "shorts", "skirt"):
         worn.append(_garment(label["lower"], "lower", label["lowercolour"]))
-    if label["head"] in HEADS:
+    if label["head"] in HEADWEAR:
         worn.append(_garment(label["head"], "hat", label["headcolour"]))
     gender = label["gender"] if label["gender"] != "?" else None
     seen, hair = label["head"] != "?", label["hair"]
@@ -182,7 +181,7 @@ def apply_labels(record: dict[str, Any], label: dict[str, str]) -> dict[str, Any
         keypoints[3 * NOSE : 3 * NOSE + 3] = [0.0, 0.0, 0.0]
     return record | {
         "garments": worn,
-        "hat": label["head"] in HEADS,
+        "hat": label["head"] in HEADWEAR,
         "gender": gender,
         "child": gender in ("boy", "girl"),
         "facing": label["view"] if label["view"] != "?" else None,

@@ -15,8 +15,8 @@ from typing import Any
 import click
 import torch
 from torch import Tensor
+from user_errors import Command
 
-from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.training import checkpoint
 from humar_edge.training.build import load_network
 from humar_edge.training.norms import fold_norms
@@ -40,7 +40,7 @@ def mean(tensors: list[Tensor]) -> Tensor:
     return torch.stack(tensors).mean(0) if first.is_floating_point() else first
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Checkpoint folder to write.")
 @click.option("--imgsz", type=click.IntRange(32), help="Side of the input; default: the first checkpoint's.")
@@ -48,10 +48,7 @@ def main(checkpoints: tuple[Path, ...], output: Path, imgsz: int | None) -> None
     """Write the mean of the averaged weights of CHECKPOINTS."""
     if output.exists():
         raise click.UsageError(f"{output} exists")
-    try:
-        opened = [open_folded(path) for path in checkpoints]
-    except (CheckpointError, ConfigError) as error:
-        raise click.UsageError(str(error)) from error
+    opened = [open_folded(path) for path in checkpoints]
     network, state = opened[0]
     found = [network.state_dict() for network, _ in opened]
     shapes = [{name: value.shape for name, value in weights.items()} for weights in found]

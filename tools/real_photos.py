@@ -18,9 +18,9 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+from user_errors import Command
 
 from humar_edge.bundle import default_bundle_path
-from humar_edge.errors import HumarError
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.predictors import open_predictor
 from humar_edge.runtime.bench.report import write_text
@@ -75,7 +75,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("clones", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle or checkpoint. [default: the embedded bundle]")
 @click.option("--threads", default=1, show_default=True)
@@ -93,10 +93,7 @@ def main(
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
     images = [read(clones, photo) for photo in photos]
-    try:
-        predictor = open_predictor(model or default_bundle_path(), threads=threads)
-    except HumarError as error:
-        raise click.UsageError(str(error)) from error
+    predictor = open_predictor(model or default_bundle_path(), threads=threads)
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
         for photo, image in bar:

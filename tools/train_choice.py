@@ -31,9 +31,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
+from user_errors import Group
 
 from humar_edge.combos import resolve
-from humar_edge.errors import HumarError
 from humar_edge.models.heads.proposals import Candidates, candidates
 from humar_edge.models.heads.selection import HEADS, WORDS, WordsOnPeople
 from humar_edge.models.network import HumarNet
@@ -127,18 +127,7 @@ def read(network: HumarNet, samples: list[Any]) -> Iterator[Kept]:
         }
 
 
-class Commands(click.Group):
-    """Commands whose user's errors are one line and exit code 2, as those of humar-edge are."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except HumarError as error:
-            raise click.UsageError(str(error)) from error
-
-
-@click.group(cls=Commands)
+@click.group(cls=Group)
 def main() -> None:
     """See the top of the file."""
 

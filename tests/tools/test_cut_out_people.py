@@ -135,7 +135,7 @@ def test_the_table_made_by_eye_uses_known_words_only(module, tool):
     colours = {*module.LAB, "?", ""}
     words = {
         "quality": {"ok", "so", "bad"}, "gender": {"man", "woman", "boy", "girl", "?"},
-        "head": {*module.HEADS, "none", "?"},
+        "head": {*module.HEADWEAR, "none", "?"},
         "top": {*module.TOPS, "bare", "?"}, "lower": {"pants", "shorts", "skirt", "none", "?"},
         "hair": {*module.HAIR, "bald", "?"}, "glasses": {"glasses", "sunglasses", "none", "?"},
         "action": {*words_of.ACTIONS, "swinging", "riding", "?"}, "view": {"front", "back", "side", "?"},
