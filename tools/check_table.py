@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 import onnx
+from user_errors import Command
 
 from humar_edge.calibration.ranges import collect_ranges
 from humar_edge.combos import COMBOS, Combo, resolve
@@ -52,8 +53,11 @@ on the linear attention of `efficient`; use 256 px or more."""
 Results = dict[str, dict[str, Any]]
 
 
-def _where(engine: str, combo: Combo) -> str:
-    return f"{engine}, {combo.transformer_type} + {combo.text_encoder_type if engine == 'text' else combo.backbone}"
+def where(engine: str, combo: Combo) -> str:
+    """What makes an engine differ from those of other combinations."""
+    other = combo.text_encoder_type if engine == "text" else combo.backbone
+    sizes = "".join(f" {name} {value}" for name, value in combo.overrides.items())
+    return f"{engine}, {combo.transformer_type}{sizes} + {other}"
 
 
 def graphs(engine: str, name: str, imgsz: int) -> Iterator[tuple[str, onnx.ModelProto]]:
@@ -99,7 +103,7 @@ def _document(results: Results, engines: tuple[str, ...], heading: str) -> str:
     lines = ["# TensorRT-RTX compile check", "", heading, ""]
     lines += [f"| combination | {' | '.join(titles)} |", "|" + "---|" * (len(titles) + 1)]
     for name, combo in COMBOS.items():
-        keys = [f"{_where(engine, combo)}, {precision}" for engine in engines for precision in PRECISIONS]
+        keys = [f"{where(engine, combo)}, {precision}" for engine in engines for precision in PRECISIONS]
         row = [_cell(results[key]) if key in results else "-" for key in keys]
         lines.append(f"| {name} | {' | '.join(row)} |")
     failures: dict[str, list[str]] = defaultdict(list)
@@ -116,12 +120,12 @@ def _merged(places: list[str]) -> list[str]:
     """`a, fp32` and `a, fp16` as `a (fp32, fp16)`."""
     found: dict[str, list[str]] = defaultdict(list)
     for place in places:
-        where, precision = place.rsplit(", ", 1)
-        found[where].append(precision)
-    return [f"{where} ({', '.join(precisions)})" for where, precisions in found.items()]
+        engine, precision = place.rsplit(", ", 1)
+        found[engine].append(precision)
+    return [f"{engine} ({', '.join(precisions)})" for engine, precisions in found.items()]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--imgsz", default=256, show_default=True, help="Side of the input.")
 @click.option("--targets", default="7.5,8.6,8.9,12.0", show_default=True, help="Compute capabilities.")
 @click.option("--engines", default="vision,text,positional", show_default=True)
@@ -136,15 +140,15 @@ def main(imgsz: int, targets: str, engines: str, output: Path, state: Path | Non
         path = Path(scratch) / "engine.onnx"
         for engine in chosen:
             for name, combo in COMBOS.items():
-                where = _where(engine, combo)
-                if all(f"{where}, {precision}" in results for precision in PRECISIONS):
+                place = where(engine, combo)
+                if all(f"{place}, {precision}" in results for precision in PRECISIONS):
                     continue
                 for precision, model in graphs(engine, name, imgsz):
                     onnx.save(model, str(path))
                     start = time.perf_counter()
                     result = compile_onnx(path, names, python, TIMEOUT)
-                    results[f"{where}, {precision}"] = result
-                    click.echo(f"{where}, {precision}: {_cell(result)} ({time.perf_counter() - start:.0f} s)")
+                    results[f"{place}, {precision}"] = result
+                    click.echo(f"{place}, {precision}: {_cell(result)} ({time.perf_counter() - start:.0f} s)")
                     if state:
                         write_text(state, json.dumps(results, indent=1) + "\n")
                     version = result.get("version", "?")

@@ -50,7 +50,7 @@ def deep(records: list[Person], width: int, height: int, rng: np.random.Generato
     horizon, ratio = rng.uniform(0.15, 0.5) * height, rng.uniform(0.75, 1.5)
     placed = []
     for record, x in zip(records, _across(len(records), rng), strict=True):
-        own = height * np.exp(rng.uniform(np.log(0.15), np.log(2.2)))
+        own = height * np.exp(rng.uniform(np.log(0.1), np.log(2.2)))
         top = np.clip(horizon + own / ratio - own, -0.03 * height, 0.45 * height)
         foot = top + own if own > 0.8 * height else horizon + own / ratio
         placed.append(_stand(record, own, foot, x, (width, height)))

@@ -2,8 +2,9 @@
 
     python tools/compose_people.py PACK --out street --train 12000 --aspect random --captions 3 [options of compose.py]
 
-Two options are its own: `--views STREET CLOSE DEEP` are weights of the composer's scenes, of close ones and of such
-with near and far people; `--cover SHARE` of the scenes get something in front of somebody.
+Three options are its own: `--views STREET CLOSE DEEP` are weights of the composer's scenes, of close ones and of such
+with near and far people; `--zoom SHARE` of the scenes become close-ups of somebody in them, and `--cover SHARE` get
+something in front of somebody.
 
 An annotation gets `attributes`, one character per entry of the file's table `attributes`: 1 true, 0 false, ? unknown or
 out of sight. `humar-edge train` learns to name them (`--attribute-weight`).
@@ -11,17 +12,23 @@ out of sight. `humar-edge train` learns to name them (`--attribute-weight`).
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import cv2
+import looks
 import more_words
 from closer_scenes import mixed, put_in_front
+from user_errors import Command
+from zoom_in import zoom as close_up
+
+from humar_edge.runtime.bench.report import write_text
 
 PARTS = {
     "torso": ("outer", "upper", "whole"),
@@ -40,7 +47,7 @@ def load(pack: Path) -> ModuleType:
     """The pack's composer as a module that worker processes can find."""
     spec = importlib.util.spec_from_file_location("compose", pack / "compose.py")
     if spec is None or spec.loader is None or not (pack / "compose.py").is_file():
-        raise SystemExit(f"{pack} holds no compose.py; give the folder of the pack")
+        raise click.UsageError(f"{pack} holds no compose.py; give the folder of the pack")
     module = importlib.util.module_from_spec(spec)
     sys.modules["compose"] = module
     spec.loader.exec_module(module)
@@ -115,17 +122,20 @@ def describe(compose: ModuleType, person: dict[str, Any]) -> str:
     return "".join([*characters, *map(wears, TYPES), *map(hair, HAIR), *rest])
 
 
-def install(compose: ModuleType, views: list[float], cover: float) -> None:
+def install(compose: ModuleType, views: Sequence[float], closer: float, cover: float) -> None:
     """Make the composer's `job` attach the attributes of the person to every annotation, of scenes as wanted."""
     scene, job = compose.scene, compose.job
     if any(views[1:]):  # without these options scenes are what compose.py alone makes
         compose.layout = mixed(compose.layout, views)
     more_words.install(compose)
+    looks.install(compose)
     compose.KINDS |= {name: " ".join(HEADWEAR) for name in HEADWEAR}
     people: list[dict[str, Any]] = []
 
     def remember(rng: Any, options: Any, cuts: Any, backgrounds: Any) -> Any:
         found = scene(rng, options, cuts, backgrounds)
+        if found and closer and rng.random() < closer:
+            found = close_up(*found, rng, options.size) or found
         if found and cover and rng.random() < cover:
             photo = cv2.imread(str(Path(options.pack) / backgrounds[rng.integers(len(backgrounds))]["file"]))
             found = put_in_front(*found, photo, rng)
@@ -144,26 +154,30 @@ def install(compose: ModuleType, views: list[float], cover: float) -> None:
     described.__module__, described.__qualname__ = "compose", "job"
 
 
-def main() -> None:
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
+@click.argument("pack", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option(
+    "--views", type=click.FloatRange(0), nargs=3, default=(1, 0, 0), metavar="STREET CLOSE DEEP",
+    help="Weights of the composer's scenes, of close ones, and of such with near and far people.",
+)  # fmt: skip
+@click.option("--zoom", type=click.FloatRange(0, 1), default=0, help="Share of scenes that become close-ups.")
+@click.option("--cover", type=click.FloatRange(0, 1), default=0, help="Share of scenes with something before somebody.")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF compose.py]")
+def main(
+    pack: Path, out: Path, views: tuple[float, float, float], zoom: float, cover: float, rest: tuple[str, ...]
+) -> None:
     """Compose, then add the table of attributes to the files."""
-    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-        raise SystemExit(__doc__)
-    pack = Path(sys.argv.pop(1))
+    if not sum(views):
+        raise click.UsageError("--views: one of the three weights must be more than 0")
     compose = load(pack)
-    own = argparse.ArgumentParser(add_help=False)
-    own.add_argument("--views", type=float, nargs=3, default=[1, 0, 0])
-    own.add_argument("--cover", type=float, default=0)
-    options, rest = own.parse_known_args(sys.argv[1:])
-    install(compose, options.views, options.cover)
-    sys.argv[1:] = [*rest, "--pack", str(pack)]
+    install(compose, views, zoom, cover)
+    sys.argv[1:] = [*rest, "--pack", str(pack), "--out", str(out)]
     compose.main()
-    out = Path(sys.argv[sys.argv.index("--out") + 1])
     for path in sorted(out.glob("RefHuman_*.json")):
         content = json.loads(path.read_text())
         content["attributes"] = names(compose)
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(content))
-        unfinished.replace(path)
+        write_text(path, json.dumps(content))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from compose_people import HAIR, HEADWEAR
 from lsp_to_refhuman import is_held_out
+from user_errors import Command
 
 from humar_edge import HumarEdge
 from humar_edge.keypoints import NAMES
@@ -229,7 +230,7 @@ def cut_out(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray, path: Pa
     }  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pack", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the larger pack.")
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle for the masks. [default: the embedded one]")

@@ -19,6 +19,7 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+from user_errors import Command
 
 from humar_edge.data.synth.writer import polygons
 from humar_edge.runtime.bench.report import write_text
@@ -248,7 +249,7 @@ class Wardrobe:
         return record
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pack", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the larger pack.")
 @click.option("--variants", default=2, show_default=True, help="Of each person.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from user_errors import Command
 
 PLAIN = ("the person", "person", "the athlete", "someone", "the only person", "a person", "the player")
 ABSENT = {"red": "green", "green": "red", "blue": "orange", "orange": "blue", "black": "yellow", "yellow": "purple",
@@ -69,11 +70,13 @@ def _split(photos: list[dict[str, Any]], pack: Path, out: Path, single: bool) ->
     return {"images": images, "annotations": annotations}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pack", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def main(pack: Path, out: Path) -> None:
     """Convert PACK/lsp to a RefHuman-format folder OUT."""
+    if not (pack / "lsp" / "lsp.json").is_file():
+        raise click.UsageError(f"{pack} holds no lsp/lsp.json; give the folder of the pack")
     photos = json.loads((pack / "lsp" / "lsp.json").read_text(encoding="utf-8"))
     (out / "images").mkdir(parents=True, exist_ok=True)
     splits = {

@@ -1,7 +1,8 @@
 """Words for what people do and hold, for the pack's composer, which speaks of clothes and places only.
 
 `sport_people.csv` says of people cut out of sports photos what they do, what they hold and whether they wear a top;
-`cut_out_people.py` puts it into their records. People of the pack itself stand or walk, and hold nothing of that kind.
+`cut_out_people.py` puts it into their records. People of the pack itself stand or walk, and hold nothing of that kind,
+unless `looks.csv` says otherwise.
 """
 
 from __future__ import annotations
@@ -55,11 +56,16 @@ OBJECTS = {
     "javelin": ("a javelin",),
     "stick": ("a stick",),
     "rope": ("a rope",),
+    "phone": ("a phone", "a cell phone", "a mobile phone"),
+    "cup": ("a cup", "a cup of coffee", "a drink"),
+    "umbrella": ("an umbrella",),
+    "camera": ("a camera",),
+    "book": ("a book", "papers"),
 }
 """What somebody holds or rides -> words for it."""
 AT_EASE = ("standing", "walking")
 """What people of the pack do."""
-WORD = 0.4
+WORD = 1.0
 """Weight of such a fact among others."""
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import numpy as np
+from user_errors import Command
 
 from humar_edge.bundle import MANIFEST, Bundle
 from humar_edge.cli.export import command as export_command
@@ -138,7 +139,7 @@ def _lines(accuracy: dict[str, dict[str, Any]], times: dict[str, list[float]], b
     return lines
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--combo", default="edge-lite", show_default=True)
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True)
 @click.option("--imgsz", help="H or H,W. [default: as trained]")

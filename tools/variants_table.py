@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import numpy as np
+from user_errors import Command
 
 from humar_edge.combos import COMBOS, resolve
 from humar_edge.export.engines import engines
@@ -94,7 +95,7 @@ def _ratio(runner: Runner, baseline: Runner, feed: dict[str, np.ndarray], base: 
     return statistics.median(clock(runner, feed) / clock(baseline, base) for _ in range(n))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--imgsz", default=256, show_default=True, help="Side of the input.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Markdown file to write.")
 @click.option("--pairs", default=5, show_default=True, help="Timed pairs per combination.")

@@ -18,6 +18,26 @@ PARAPHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"dressed in", ("wearing", "in", "who is wearing")),
     (r"wearing", ("in", "with", "who wears")),
     (r"person", ("person", "someone", "human", "figure", "pedestrian")),
+    (
+        r"person|individual|pedestrian",
+        (
+            "player",
+            "rider",
+            "worker",
+            "athlete",
+            "tourist",
+            "student",
+            "runner",
+            "skier",
+            "cyclist",
+            "dancer",
+            "umpire",
+            "soldier",
+            "musician",
+            "customer",
+            "passer-by",
+        ),
+    ),
     (r"man", ("man", "male", "guy", "dude", "man", "gentleman")),
     (r"woman", ("woman", "female", "lady", "woman", "girl")),
     (r"t-shirt", ("t-shirt", "tshirt", "tee", "shirt")),
@@ -34,9 +54,9 @@ PARAPHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("on the right", "at the right", "on the right side", "to the right", "right", "standing on the right"),
     ),
 )
-"""Word or phrase -> other ways to say the same."""
+"""Word or phrase -> other ways to say it. Roles stand for any person: what tells people apart is said beside them."""
 
-_PATTERNS = tuple((re.compile(rf"\b{pattern}\b"), choices) for pattern, choices in PARAPHRASES)
+_PATTERNS = tuple((re.compile(rf"\b(?:{pattern})\b"), choices) for pattern, choices in PARAPHRASES)
 _OPENINGS = ("find ", "show me ", "where is ", "track ", "select ", "look for ", "please find ")
 
 

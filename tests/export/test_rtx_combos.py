@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
+from importlib.util import find_spec
 
 import pytest
 
@@ -17,6 +16,8 @@ pytest.importorskip("torch")
 pytest.importorskip("humar_edge.models.torchvision_guard").guard_torchvision()
 for needed in ("onnxruntime", "onnxsim", "timm", "transformers"):
     pytest.importorskip(needed)
+
+from tool_loader import load_tool  # noqa: E402
 
 from humar_edge.combos import COMBOS  # noqa: E402
 from humar_edge.export.rtx import compile_onnx  # noqa: E402
@@ -30,11 +31,7 @@ TARGET = "SM89"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(PYTHON is None, reason="TensorRT-RTX is not installed")]
 
 
-def check_table():
-    spec = spec_from_file_location("check_table", Path(__file__).parents[2] / "tools" / "check_table.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+CHECK_TABLE = load_tool("check_table")
 
 
 def pairs():
@@ -42,14 +39,13 @@ def pairs():
     found = {}
     for engine in ("vision", "text"):
         for name, combo in COMBOS.items():
-            second = combo.text_encoder_type if engine == "text" else combo.backbone
-            found.setdefault(f"{engine}-{combo.transformer_type}-{second}", (engine, name))
-    return [pytest.param(*pair, id=name) for name, pair in found.items()]
+            found.setdefault(CHECK_TABLE.where(engine, combo), (engine, name))
+    return [pytest.param(*pair, id=place) for place, pair in found.items()]
 
 
 @pytest.mark.parametrize(("engine", "name"), pairs())
 def test_compiles_in_every_precision(engine, name, tmp_path):
-    for precision, model in check_table().graphs(engine, name, SIZE):
+    for precision, model in CHECK_TABLE.graphs(engine, name, SIZE):
         path = tmp_path / f"{precision}.onnx"
         onnx.save(model, str(path))
         result = compile_onnx(path, [TARGET], PYTHON, 600)

@@ -43,3 +43,10 @@ def test_paraphrases_keep_colour_side_and_kind_of_person() -> None:
 def test_paraphrases_differ() -> None:
     rng = np.random.default_rng(1)
     assert len({paraphrase("the man wearing navy trousers", rng) for _ in range(50)}) > 5
+
+
+def test_a_person_may_be_called_by_any_role_but_a_woman_may_not() -> None:
+    rng = np.random.default_rng(2)
+    said = {paraphrase("the person in red", rng).lower() for _ in range(300)}
+    assert any("player in red" in text for text in said) and all(text.endswith(" in red") for text in said)
+    assert not any("player" in paraphrase("the woman in red", rng).lower() for _ in range(300))
