@@ -48,7 +48,9 @@ def _numbers(count: int) -> Any:
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @click.option("--smooth/--no-smooth", default=None, help="Smooth keypoints. [default: except for pictures]")
 @click.option(
-    "--roi/--no-roi", default=False, help="Look closer around people found with confidence; not with words for places."
+    "--roi/--no-roi",
+    default=False,
+    help="Look closer around people found with confidence; words for places may mean another there.",
 )
 @click.option("--loop", is_flag=True, help="Start files again at their end.")
 @click.option("--pipe-size", callback=_numbers(2), metavar="WxH", help="Frame size of a raw pipe.")

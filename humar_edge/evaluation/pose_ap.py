@@ -82,7 +82,7 @@ def _run(annotations: list[dict[str, Any]], poses: Sequence[Pose]) -> Any:
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        raise MissingExtraError("faster-coco-eval", "train") from error
+        raise MissingExtraError("faster-coco-eval", "eval") from error
     truth = COCO()
     truth.dataset = {
         "info": {},
