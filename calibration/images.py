@@ -99,12 +99,20 @@ def positional_feeds(entries: Sequence[Entry], input_size: tuple[int, int]) -> I
         yield {"image": prepared.image, "points": points[None].astype(np.float32)}
 
 
-def calibration_key(model: bytes, tensors: Sequence[str], entries: Sequence[Entry], preprocessing: str) -> str:
-    """What ranges are valid for: weights, tensors, pictures (name, size, time), captions, preprocessing."""
+def calibration_key(model: bytes, words: bytes, entries: Sequence[Entry], preprocessing: str) -> str:
+    """What ranges are valid for: pictures (name, size, time), captions, scribbles, preprocessing, and weights.
+
+    Args:
+        model: The engine.
+        words: All else that its inputs come from: the network that makes word features, its vocabulary.
+        entries: What calibrates.
+        preprocessing: How pictures are prepared.
+    """
     digest = hashlib.sha256(model)
+    digest.update(words)
     digest.update(preprocessing.encode())
-    digest.update("\n".join(sorted(tensors)).encode())
     for entry in entries:
         stat = entry.image_path.stat()
         digest.update(f"{entry.image_path.name}|{stat.st_size}|{stat.st_mtime_ns}|{entry.caption}\n".encode())
+        digest.update(b"" if entry.scribble is None else entry.scribble.tobytes())
     return digest.hexdigest()

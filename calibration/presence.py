@@ -81,6 +81,7 @@ def refit(
         CheckpointError: The checkpoint cannot be read.
         DataError: Only present, or only absent people.
     """
+    checkpoint = Path(os.path.abspath(checkpoint))  # "." has no name
     network, state = load_network(checkpoint)
     if not isinstance(network, HumarNet):
         raise ConfigError(f"{checkpoint}: only light networks have a presence score to calibrate")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,24 +40,31 @@ class Ranges:
         return {name: by_method[method] for name, by_method in self.tensors.items()}
 
     def save(self, path: Path) -> None:
-        """Write them under a temporary name, then rename: a killed calibration leaves no cache."""
+        """Write them under a temporary name, then rename: a killed calibration leaves no cache.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(vars(self), indent=1) + "\n", encoding="utf-8")
             temporary.replace(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
     @classmethod
-    def load(cls, path: Path, key: str) -> Ranges | None:
-        """Read a cache; None when there is none, it is damaged, or it is for something else."""
+    def load(cls, path: Path, key: str, tensors: Iterable[str]) -> Ranges | None:
+        """Read a cache; None when there is none, it is damaged, for something else, or lacks some of the tensors."""
         try:
             data: Any = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**data)
         except (OSError, ValueError, TypeError):
             return None
-        return found if found.key == key else None
+        return found if found.key == key and set(tensors) <= set(found.tensors) else None
 
 
 def collect_ranges(

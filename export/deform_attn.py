@@ -1,8 +1,8 @@
-"""Deformable attention as one ONNX node that still runs everywhere.
+"""Deformable attention as one ONNX node that also runs without the plugin.
 
 The operator `humar::ms_deform_attn` becomes a node with the inputs and the output of NVIDIA's plugin
 `MultiscaleDeformableAttnPlugin_TRT`. The model carries a function of the same name, written in standard operators:
-onnxruntime and every engine without the plugin run that body instead, so one file serves them all.
+onnxruntime runs that body instead. OpenVINO does not read functions.
 """
 
 from __future__ import annotations
@@ -153,7 +153,11 @@ def embed_function(model: onnx.ModelProto) -> onnx.ModelProto:
     uses = any(node.op_type == OP_TYPE and node.domain == DOMAIN for node in model.graph.node)
     if not uses or any(function.name == OP_TYPE for function in model.functions):
         return model
-    model.functions.append(function_body())
+    function = function_body()
+    (opset,) = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    # The checker wants one version of the standard operators; those of the body mean the same up to 19.
+    function.opset_import[0].version = opset
+    model.functions.append(function)
     if all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.append(_onnx().helper.make_opsetid(DOMAIN, 1))
     # Functions need IR version 8.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from humar_edge.errors import ExportError
+from humar_edge.errors import ConfigError, ExportError
 from humar_edge.export.fp16 import in_fp32, to_fp16
 from humar_edge.export.graph import (
     LEVELS,
@@ -27,7 +27,7 @@ from humar_edge.export.graph import (
     quantise,
     replace_nodes,
 )
-from humar_edge.export.plan import Plan
+from humar_edge.export.plan import Plan, lies_in
 
 if TYPE_CHECKING:
     import onnx
@@ -72,6 +72,24 @@ def quantizable(model: onnx.ModelProto, plan: Plan) -> dict[str, list[int]]:
             if shapes.get(node.input[1]) == shape and any(source and source.op_type == "Conv" for source in sources):
                 found[node.name] = [index for index, source in enumerate(sources) if source is not None]
     return found
+
+
+def require_blocks(model: onnx.ModelProto, plan: Plan) -> None:
+    """Refuse a plan that names what a vision engine has not.
+
+    Raises:
+        ConfigError: A block is not there, or its INT8 blocks hold nothing that can be quantised.
+    """
+    paths = {path_of(node) for node in model.graph.node}
+    absent = [block for block in plan.blocks if not any(lies_in(path, block) for path in paths)]
+    if absent:
+        known = sorted({path.split("/")[0] for path in paths if "/" in path})
+        raise ConfigError(
+            f"precision plan '{plan.name}': this network has no block {', '.join(absent)}; blocks begin with "
+            f"{', '.join(known)}"
+        )
+    if plan.uses("int8") and not quantizable(model, plan):
+        raise ConfigError(f"precision plan '{plan.name}': there is nothing to quantise in its INT8 blocks")
 
 
 def activations(model: onnx.ModelProto, plan: Plan) -> list[str]:
@@ -151,7 +169,7 @@ def apply_plan(
         ranges: Largest absolute value of each of `activations(model, plan)`; empty when no block is INT8.
         shifts: As in `insert_qdq`.
     """
-    if plan.uses("int8"):
+    if quantizable(model, plan):  # of split engines one may have no INT8 block
         model = insert_qdq(model, plan, ranges, shifts)
     if plan.uses("fp16"):
         model = to_fp16(model, lambda node: in_fp32(node) or plan.precision(path_of(node)) == "fp32")

@@ -40,7 +40,7 @@ class Plan:
 
     def precision(self, path: str) -> str:
         """Precision of the node at a path."""
-        fitting = [block for block in self.blocks if path == block or path.startswith(block.rstrip("/") + "/")]
+        fitting = [block for block in self.blocks if lies_in(path, block)]
         return self.blocks[max(fitting, key=len)] if fitting else self.default
 
     def uses(self, precision: str) -> bool:
@@ -75,6 +75,11 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {**asdict(self), "blocks": dict(self.blocks)}
+
+
+def lies_in(path: str, block: str) -> bool:
+    """Whether the node at a path belongs to a block."""
+    return path == block or path.startswith(block.rstrip("/") + "/")
 
 
 INT8_BLOCKS = ("backbone", "neck", "transformer/fusion", "transformer/instance")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from humar_edge.bundle import PREPROCESSING
-from humar_edge.calibration.images import calibration_key, feeds, positional_feeds
+from humar_edge.calibration.images import brightness, calibration_key, feeds, positional_feeds
 from humar_edge.calibration.ranges import Ranges, collect_ranges
 from humar_edge.data.refhuman import Entry
 from humar_edge.export.bias import Shifts, collect_shifts, spread
@@ -112,24 +112,28 @@ def reduce_vision(
     values: dict[str, float] = {}
     shifts: Shifts = {}
 
+    positional = item.engine.name == "positional"
+
     def inputs(entries: Sequence[Entry]) -> Iterable[Mapping[str, np.ndarray]]:
-        if item.engine.name == "positional":
+        if positional:
             return positional_feeds(entries, source.input_size)
         if item.engine.name in SPLIT:
             pictures = feeds(entries, source.input_size, caption_encoder(source, encode))
             return split_feeds(item.engine.name, source, pictures)
         return feeds(entries, source.input_size, caption_encoder(source, encode))
 
-    if plan.uses("int8"):
+    in_int8 = bool(activations(reference, plan))
+    if in_int8:
         ranges = calibrated(source, reference, plan, calibration, inputs, cache, bar, say)
         values = ranges.values(method)
         shifts = corrected(reference, plan, values, calibration, inputs, bar)
         say(f"{item.engine.name} INT8 nodes: {', '.join(f'{n} {op}' for op, n in counts(reference, plan).items())}")
     model = reduced(reference, plan, values, shifts)
     item.model, item.precision = model, plan.name
-    samples = islice(inputs(compared), COMPARED) if compared else arrays(item.engine)
+    shown = comparable(compared, positional)
+    samples = inputs(shown) if shown else arrays(item.engine)
     differences = compare(onnx_run(reference), onnx_run(model), samples, {})
-    number = min(len(compared), COMPARED) or len(item.engine.samples)
+    number = len(shown) or len(item.engine.samples)
     say(f"{item.engine.name} {plan.name}: {_megabytes(model):.1f} MB, against FP32 on {number} images")
     say_differences(differences, say)
     require(differences, f"{item.engine.name} engine in {plan.name} is not finite")
@@ -138,8 +142,18 @@ def reduce_vision(
         "inputs": number,
         "outputs": by_output(differences),
         "plan": plan.to_dict(),
-        **({"calibration": {"images": len(calibration), "method": method}} if plan.uses("int8") else {}),
+        **({"calibration": {"images": len(calibration), "method": method}} if in_int8 else {}),
     }
+
+
+def comparable(entries: Iterable[Entry], positional: bool) -> list[Entry]:
+    """The first `COMPARED` entries whose picture can be read, for positional engines of those with a scribble."""
+    fitting = (
+        entry
+        for entry in entries
+        if (entry.scribble is not None or not positional) and brightness(entry.image_path) is not None
+    )
+    return list(islice(fitting, COMPARED))
 
 
 def calibrated(
@@ -155,8 +169,8 @@ def calibrated(
     """Ranges from the cache when its key matches, else from the images."""
     tensors = activations(model, plan)
     preprocessing = json.dumps([PREPROCESSING, source.input_size])
-    key = calibration_key(model.SerializeToString(), tensors, entries, preprocessing)
-    found = Ranges.load(cache, key) if cache else None
+    key = calibration_key(model.SerializeToString(), source.fingerprint(), entries, preprocessing)
+    found = Ranges.load(cache, key, tensors) if cache else None
     if found is not None:
         say(f"calibration: {found.images} images, from {cache}")
         return found

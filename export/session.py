@@ -8,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from humar_edge.bundle import MANIFEST, Bundle
+from humar_edge.bundle import MANIFEST, Bundle, require_replaceable
 from humar_edge.combos import resolve
 from humar_edge.data.refhuman import Entry, RefHumanIndex
-from humar_edge.errors import ConfigError, ExportError
+from humar_edge.errors import ConfigError, DataError, ExportError
 from humar_edge.export.automatic import AUTO, PLAN_FILE, find_plan, plan_file, requested
 from humar_edge.export.captions import read_captions
 from humar_edge.export.engines import engines
+from humar_edge.export.int8 import require_blocks
 from humar_edge.export.packing import Exported, Say, by_output, export_fp32, pack, say_differences
 from humar_edge.export.parity import arrays, onnx_run
 from humar_edge.export.plan import PLANS, Plan
 from humar_edge.export.reduce import Bar, reduce_text, reduce_vision
 from humar_edge.export.source import Source, open_source
 from humar_edge.export.split import SPLIT, check_split, split_engines
-from humar_edge.export.validation import LEAST, compare_bundles, measure, require_prompts, validation_entries
+from humar_edge.export.validation import compare_bundles, measure, require_prompts, unproved, validation_entries
 
 PROMPTS = ("text", "point")
 CACHE = "calibration-{engine}.json"
@@ -45,6 +46,7 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
     output: Path = options["output"]
     if (output / MANIFEST).is_file() and not options["force"]:
         raise ExportError(f"{output} exists; add --force to replace it")
+    require_replaceable(output)
     prompts, plan = _prompts(options["prompts"]), requested(options["precision"], options["val_data"])
     parts = {key: options[key] for key in ("transformer_type", "text_encoder_type", "backbone")}
     source = open_source(
@@ -60,13 +62,20 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
     if source.trained and not options["unverified"] and (plan != PLANS["fp32"] or options["text_precision"] != "fp32"):
         require_prompts(validation, options["val_data"])
     calibration = _calibration(plan, options, source, scratch, bar, say)
+    if "point" in prompts and plan.uses("int8") and all(entry.scribble is None for entry in calibration):
+        raise DataError(
+            f"{options['calibration']}: no entry has a scribble to calibrate the positional engine with; take other "
+            "data, or --prompts text"
+        )
     notes = _prune(source, options["vocabulary"], options["captions"] or options["calibration"], say)
     chosen = [*engines(source, prompts), *(split_engines(source) if options["split"] else [])]
     exported = export_fp32(chosen, options["opset"], options["deform_attn"], say)
     before = [replace(item, parity=dict(item.parity)) for item in exported]
     extra: dict[str, bytes] = {}
+    vision = next(item.model for item in exported if item.engine.name == "vision")
+    if plan not in PLANS.values():
+        require_blocks(vision, plan)
     if options["precision"] in AUTO:
-        vision = next(item.model for item in exported if item.engine.name == "vision")
         cache = _cache(options, "vision")
         found = find_plan(source, vision, validation, others, calibration, options, cache, bar, say)
         plan, extra[PLAN_FILE] = found.plan, plan_file(found)
@@ -79,15 +88,17 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
         metrics["export"] = _validate(
             source, before if reduced else None, exported, validation, options, scratch, bar, say
         )
-    if reduced and source.trained and len(validation) < LEAST:
-        notes.append(f"unverified: reduced precision was not compared with FP32 on {LEAST} prompts (--val-data)")
-        say(f"warning: {notes[-1]}")
+    compared = metrics.get("export", {}).get("compared", 0)
+    if reduced and source.trained and (note := unproved(compared, len(validation), options["unverified"])):
+        notes.append(note)
+        say(f"warning: {note}")
     bundle = pack(source, exported, output, name=options["name"], metrics=metrics, notes=notes, extra=extra)
     total = sum(path.stat().st_size for path in output.iterdir()) / 1e6
     say(f"wrote {output} ({total:.1f} MB)")
     if bundle.warning:
         say(f"warning: {bundle.warning}")
-    say(f"next: humar-edge run --model {output} --source PICTURE --text 'the woman in the red coat'")
+    backend = " --backend onnxruntime" if options["deform_attn"] == "plugin" else ""  # OpenVINO does not know the node
+    say(f"next: humar-edge run --model {output}{backend} --source PICTURE --text 'the woman in the red coat'")
     return bundle
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,14 @@ class Source:
     def token_length(self) -> int:
         """T: tokens of a prompt."""
         return int(self.state.get("token_length", TOKENS))
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 of all weights and the vocabulary."""
+        digest = hashlib.sha256(self.encoder.tokenizer.to_str().encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.digest()
 
     def prune(self, keep: int, captions: Iterable[str] = ()) -> None:
         """Replace the vocabulary by its `keep` most frequent words and everything that `captions` use.

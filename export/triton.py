@@ -83,8 +83,7 @@ def write_repository(path: Path, bundle: Bundle, *, accelerator: str = "tensorrt
 
     if accelerator not in ACCELERATORS:
         raise ConfigError(f"accelerator '{accelerator}': choose {' or '.join(ACCELERATORS)}")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ExportError(f"{path} exists; choose an empty folder for the model repository")
+    require_empty(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -98,6 +97,18 @@ def write_repository(path: Path, bundle: Bundle, *, accelerator: str = "tensorrt
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Written(path, models, unbatched)
+
+
+def require_empty(path: Path) -> None:
+    """Refuse a folder that no repository may be written to.
+
+    Raises:
+        ExportError: It is in use, or the current folder, which cannot be renamed away.
+    """
+    if path.resolve() == Path.cwd():
+        raise ExportError(f"{path} is the current folder; name another one for the model repository")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ExportError(f"{path} exists; choose an empty folder for the model repository")
 
 
 def _write_models(root: Path, bundle: Bundle, accelerator: str, max_batch: int) -> list[str]:

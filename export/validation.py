@@ -52,6 +52,27 @@ def require_prompts(entries: Sequence[Entry], folder: Path | None) -> None:
     )
 
 
+def unproved(compared: int, listed: int, agreed: bool) -> str | None:
+    """What a reduced bundle says of itself when too few prompts were compared with FP32; None when they were enough.
+
+    Args:
+        compared: Prompts whose pictures could be read.
+        listed: Prompts chosen from the validation data.
+        agreed: Whether `--unverified` was given.
+
+    Raises:
+        ExportError: They were too few, and nobody agreed to that.
+    """
+    if compared >= LEAST:
+        return None
+    if not agreed:
+        raise ExportError(
+            f"only {compared} of {listed} prompts could be compared with FP32, {LEAST} are needed; "
+            "humar-edge data check names pictures that cannot be read, --unverified does without"
+        )
+    return f"unverified: reduced precision was not compared with FP32 on {LEAST} prompts (--val-data)"
+
+
 def measure(bundle: Bundle, entries: Sequence[Entry], bar: Bar) -> dict[str, Any]:
     """Metrics of a bundle with text prompts (`humar_edge.evaluation.compare.FIGURES`), and the `backend`.
 
@@ -59,7 +80,8 @@ def measure(bundle: Bundle, entries: Sequence[Entry], bar: Bar) -> dict[str, Any
         ExportError: The entries hold no prompt whose person is present.
     """
     evaluator = Evaluator(threshold=bundle.manifest.thresholds["score"])
-    with Predictor(bundle, threads=THREADS) as predictor, bar("validating", len(entries)) as step:
+    backend = fitting_backend([bundle.path])
+    with Predictor(bundle, backend, threads=THREADS) as predictor, bar("validating", len(entries)) as step:
         evaluate(predictor, entries, evaluator, "text", step)
         return _rounded(_present(figures_of(evaluator.summary()))) | {"backend": predictor.backend}
 

@@ -177,8 +177,10 @@ def run_batch(
     job = Job(root, results, cleaned, path, backend, threads, threshold, smooth, masks)
     Bundle.load(path)
     names = find_files(root, exclude=results)
-    _claim(job)
     todo = [name for name in names if not job.result(name).is_file()]
+    if todo:
+        _import_ray()  # before the folder is taken for results that could not be made
+    _claim(job)
     summary = Summary(skipped=len(names) - len(todo))
     on_plan(len(todo), summary.skipped)
     for name in todo:
@@ -196,6 +198,10 @@ def run_batch(
 def find_files(root: Path, exclude: Path) -> list[str]:
     """Videos and pictures below a folder as POSIX paths relative to it, in natural order; hidden ones are left out.
 
+    Args:
+        root: The folder.
+        exclude: What lies below this folder is left out too, where it is one inside `root`.
+
     Raises:
         SourceError: It is no folder, or there are none.
     """
@@ -205,11 +211,12 @@ def find_files(root: Path, exclude: Path) -> list[str]:
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder; batch takes a folder of videos and pictures")
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    nested = root in exclude.parents
     found = []
     for path in root.rglob("*"):
         inside = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() in known and not hidden and exclude not in path.parents and path.is_file():
+        left_out = any(part.startswith(".") for part in inside.parts) or (nested and exclude in path.parents)
+        if path.suffix.lower() in known and not left_out and path.is_file():
             found.append(inside)
     if not found:
         raise SourceError(f"no videos or pictures below {root}")
@@ -239,7 +246,7 @@ def _claim(job: Job) -> None:
         raise ConfigError(f"{file} cannot be read ({error}); choose another --output") from error
 
 
-def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> Iterator[dict[str, Any]]:
+def _import_ray() -> Any:
     # Asked before the import: Ray reports its use over the network unless told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Its native part prints notes about itself as errors; real ones come as exceptions.
@@ -249,6 +256,11 @@ def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> 
         import ray.data
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
+    return ray
+
+
+def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> Iterator[dict[str, Any]]:
+    ray = _import_ray()
     workers = min(workers, len(names))
     mine = not ray.is_initialized()
     if mine:

@@ -182,14 +182,17 @@ class Bundle:
         halves = [name for name in SPLIT_FILES if name in manifest.files]
         if len(halves) == 1:
             raise BundleError(f"{path}: {halves[0]} without the other of {' and '.join(SPLIT_FILES)}; export it again")
-        present = {item.name for item in path.iterdir() if not item.name.startswith(".")} - {MANIFEST}
-        for name in sorted(set(manifest.files) - present):
-            raise BundleError(f"{path}: {name} is missing; copy the whole bundle again")
-        for name in sorted(present - set(manifest.files)):
-            raise BundleError(f"{path}: {name} is not listed in {MANIFEST}; remove it or export the bundle again")
-        for name, expected in manifest.files.items():
-            if sha256(path / name) != expected:
-                raise BundleError(f"{path}: {name} does not match its SHA-256; copy or export the bundle again")
+        try:
+            present = {item.name for item in path.iterdir() if not item.name.startswith(".")} - {MANIFEST}
+            for name in sorted(set(manifest.files) - present):
+                raise BundleError(f"{path}: {name} is missing; copy the whole bundle again")
+            for name in sorted(present - set(manifest.files)):
+                raise BundleError(f"{path}: {name} is not listed in {MANIFEST}; remove it or export the bundle again")
+            for name, expected in manifest.files.items():
+                if sha256(path / name) != expected:
+                    raise BundleError(f"{path}: {name} does not match its SHA-256; copy or export the bundle again")
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error})") from error
         return cls(path, manifest)
 
     @property
@@ -247,14 +250,13 @@ def write_bundle(path: str | Path, manifest: Manifest | Mapping[str, Any], files
         files: What goes in, by file name: a file to copy or its bytes.
 
     Raises:
-        BundleError: A required file is not given, or `path` is something other than a bundle.
+        BundleError: A required file is not given, or `path` is something other than a bundle, or the current folder.
     """
     path = Path(path)
     absent = [name for name in REQUIRED_FILES if name not in files]
     if absent:
         raise BundleError(f"{path}: a bundle needs {', '.join(absent)}")
-    if path.exists() and not _replaceable(path):
-        raise BundleError(f"{path} exists and is not a bundle; choose another output folder")
+    require_replaceable(path)
     if not isinstance(manifest, Manifest):
         manifest = Manifest.from_dict({"schema_version": SCHEMA_VERSION, **manifest})
     manifest = replace(manifest, files=dict.fromkeys(files, ""))
@@ -279,6 +281,22 @@ def write_bundle(path: str | Path, manifest: Manifest | Mapping[str, Any], files
     return Bundle(path, manifest)
 
 
+def require_replaceable(path: Path) -> None:
+    """Refuse a folder that no bundle may be written to.
+
+    Raises:
+        BundleError: It holds something other than a bundle, or is the current folder, which cannot be renamed away.
+    """
+    if path.resolve() == Path.cwd():
+        raise BundleError(f"{path} is the current folder; name another output folder")
+    try:
+        taken = path.exists() and not (path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir())))
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
+    if taken:
+        raise BundleError(f"{path} exists and is not a bundle; choose another output folder")
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
@@ -289,12 +307,16 @@ def sha256(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    if not path.exists():
-        raise BundleError(f"{path}: no such bundle")
-    if not (path / MANIFEST).is_file():
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}")
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: no such bundle") from error
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: {MANIFEST} cannot be read ({error})") from error
     if not isinstance(data, dict):
@@ -303,7 +325,3 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.from_dict(data)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
-
-
-def _replaceable(path: Path) -> bool:
-    return path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))

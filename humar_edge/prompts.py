@@ -60,7 +60,7 @@ def clean_text(text: str) -> str:
     """Strip a prompt, drop control characters and collapse white space.
 
     Raises:
-        PromptError: Nothing is left.
+        PromptError: Nothing is left, or it holds broken characters.
 
     Example:
         >>> clean_text("  the man\\n in   red ")
@@ -68,6 +68,10 @@ def clean_text(text: str) -> str:
     """
     if not isinstance(text, str):
         raise PromptError(f"a text prompt must be text, got {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half a character of JSON, or bytes of another encoding on the command line
+        raise PromptError("prompt holds characters that are not Unicode; type it again, in UTF-8") from error
     spaced = "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
     cleaned = " ".join(spaced.split())
     if not cleaned:
@@ -152,7 +156,7 @@ def _coordinates(values: object, message: str) -> np.ndarray:
     """Pairs of coordinates as float32 [N, 2], N >= 1."""
     try:
         array = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(message) from error
     if array.size == 0 or array.size % 2 or (array.ndim > 1 and array.shape[-1] != 2):
         raise PromptError(message)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from humar_edge.errors import SourceError
 from humar_edge.runtime.sources import Frame, LiveSource, Source, open_source
+from humar_edge.runtime.sources.files import VideoSource
 from humar_edge.runtime.sources.live import RealTime
 
 SLIDE_S = 3.0
@@ -74,5 +75,7 @@ def open_playback(spec: str) -> Source:
     source.close()
     if source.still:
         return Slideshow(spec)
-    path = spec.removeprefix("file://")
-    return LiveSource(source.name, lambda: RealTime(path, loop=True), finite=True)
+    # The rest are videos. Theirs is the path that was found and the address with its password, unlike spec and name.
+    assert isinstance(source, VideoSource)
+    reopen = source.reopen
+    return LiveSource(source.name, lambda: RealTime(reopen, loop=True), finite=True)

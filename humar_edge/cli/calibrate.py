@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from humar_edge.cli.types import Finite
+
 PRESENCE_LIMIT, SENSITIVITY_LIMIT = 500, 200
 """Prompts measured, unless --limit says otherwise."""
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
@@ -36,7 +38,7 @@ SENSITIVITY_ONLY = ("calibration", "calibration_cache", "combo", "backend", "thr
 @click.option("--calibration-cache", type=click.Path(path_type=Path), help="Folder that keeps the ranges.")
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=0.01,
     show_default=True,
     help="Sensitivity: what each of OKS-AP, Acc@0.5 and mIoU may lose.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import click
 def command(bundle: Path, targets: str, json_file: Path | None) -> None:
     """Parse and compile every engine of BUNDLE ahead of time; exit code 1 when one does not compile."""
     from humar_edge.errors import MissingExtraError
+    from humar_edge.evaluation.report import write_json
 
     try:
         from humar_edge.export.rtx import DISCLAIMER, check_bundle, limited, targets_of
@@ -43,8 +43,6 @@ def command(bundle: Path, targets: str, json_file: Path | None) -> None:
     if found:
         click.echo(f"TensorRT-RTX {found[0].result.get('version', '?')}. {DISCLAIMER}")
     if json_file is not None:
-        temporary = json_file.with_name(f".{json_file.name}.tmp")
-        temporary.write_text(json.dumps([asdict(check) for check in found], indent=2) + "\n", encoding="utf-8")
-        temporary.replace(json_file)
+        write_json(json_file, [asdict(check) for check in found])
     if not all(check.ok for check in found):
         sys.exit(1)

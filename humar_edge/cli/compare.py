@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from humar_edge.cli.types import Finite
+
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 
 
@@ -19,9 +21,7 @@ BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Backend of bundles. [default: the best that shows FP16]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
-@click.option(
-    "--max-drop", type=click.FloatRange(min=0), default=0.01, show_default=True, help="What a metric of B may lose."
-)
+@click.option("--max-drop", type=Finite(min=0), default=0.01, show_default=True, help="What a metric of B may lose.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a web page with the worst pictures here.")
 def command(

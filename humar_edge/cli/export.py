@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from humar_edge.cli.types import Finite
+
 
 @click.command("export")
 @click.option("--combo", help="Combination; see humar-edge list.")
@@ -52,6 +54,7 @@ import click
 @click.option("--val-limit", type=click.IntRange(min=1), default=500, show_default=True, help="Prompts to measure.")
 @click.option(
     "--max-drop",
+    type=Finite(),
     default=0.01,
     show_default=True,
     help="Loss of OKS-AP, Acc@0.5 or mIoU that reduced precision may cost.",
@@ -97,11 +100,17 @@ def command(
     from humar_edge.errors import ConfigError, MissingExtraError
 
     wants_engines = format_ == "engine"
+    if triton is not None:
+        from humar_edge.export.triton import require_empty
+
+        require_empty(triton)
     if model is not None:
         if options["combo"] or not (triton or wants_engines) or (options["output"] and not wants_engines):
             raise ConfigError(
                 "--model goes with --format engine [--output FOLDER] or --triton DIR; a bundle is made with --combo"
             )
+        if given := [f"--{name.replace('_', '-')}" for name in options if name != "output" and _is_given(name)]:
+            raise ConfigError(f"{', '.join(given)}: only with --combo; --model takes a bundle as it is")
     elif options["combo"] is None:
         raise ConfigError("export needs --combo, or --model with --format engine or --triton")
     else:
@@ -123,6 +132,12 @@ def command(
         _write_triton(bundle, triton, triton_accelerator, triton_batch)
     if wants_engines:
         _build_engines(bundle, folder)
+
+
+def _is_given(name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _build_engines(bundle: Any, folder: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 
@@ -61,6 +62,9 @@ def group() -> None:
 
 def main() -> None:
     """Entry point: user errors become one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names need not be UTF-8, and printing one must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         group()
     except HumarError as error:

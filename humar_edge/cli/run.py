@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def _numbers(count: int) -> Any:
     def convert(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         def one(text: str) -> tuple[float, ...]:
             try:
-                numbers = tuple(float(part) for part in text.replace("x", ",").split(","))
+                numbers = tuple(float(part) for part in text.split(","))
             except ValueError:
                 numbers = ()
             if len(numbers) != count:
@@ -26,6 +27,15 @@ def _numbers(count: int) -> Any:
         return [one(text) for text in value] if isinstance(value, tuple) else one(value)
 
     return convert
+
+
+def _frame_size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})[x,]([1-9][0-9]{0,5})", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is not WIDTHxHEIGHT in pixels, for example 640x480")
+    return int(match[1]), int(match[2])
 
 
 @click.command("run")
@@ -53,7 +63,7 @@ def _numbers(count: int) -> Any:
     help="Look closer around people found with confidence; words for places may mean another there.",
 )
 @click.option("--loop", is_flag=True, help="Start files again at their end.")
-@click.option("--pipe-size", callback=_numbers(2), metavar="WxH", help="Frame size of a raw pipe.")
+@click.option("--pipe-size", callback=_frame_size, metavar="WxH", help="Frame size of a raw pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing summary as JSON.")
 def command(
     source: str | None,
@@ -76,7 +86,7 @@ def command(
     smooth: bool | None,
     roi: bool,
     loop: bool,
-    pipe_size: tuple[float, float] | None,
+    pipe_size: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Find the person a prompt means in pictures, videos, cameras and streams.
@@ -102,12 +112,11 @@ def command(
     texts = [clean_text(words) for words in text]
     positional = _positional_prompts(point, scribble, box)
     spec: str | int = camera if camera is not None else str(source)
-    size = (int(pipe_size[0]), int(pipe_size[1])) if pipe_size else None
     messages = Console(stderr=True, highlight=False)
     # Standard output belongs to the data when data goes there.
     report = messages if as_json or jsonl == "-" else Console(highlight=False, soft_wrap=True)
 
-    with warnings_to(messages), open_source(spec, loop=loop, max_frames=max_frames, pipe_size=size) as frames:
+    with warnings_to(messages), open_source(spec, loop=loop, max_frames=max_frames, pipe_size=pipe_size) as frames:
         bundle = Bundle.load(default_bundle_path() if model is None else model)
         with Predictor(bundle, backend, threads, threshold) as predictor:
             report.print(
@@ -154,8 +163,8 @@ def read_scribble(path: Path) -> list[Any]:
         else:
             rows = (line.replace(",", " ").split() for line in content.splitlines() if line.strip())
             points = [[float(x), float(y)] for x, y in rows]
-    except ValueError as error:
+        while points and isinstance(points[0], list) and points[0] and isinstance(points[0][0], list):
+            points = [point for line in points for point in line]
+    except (ValueError, TypeError, RecursionError) as error:
         raise PromptError(f"scribble {path} is not rows of x,y or a JSON list of points") from error
-    while points and isinstance(points[0], list) and points[0] and isinstance(points[0][0], list):
-        points = [point for line in points for point in line]
     return points

@@ -48,7 +48,7 @@ def open_sinks(
         for kind, path in records.items():
             if path:
                 options = {"masks": masks} if kind == "jsonl" else {}
-                sinks.append(opened.enter_context(RECORDS[kind](path, **options)))
+                sinks.append(opened.enter_context(RECORDS[kind](path, source, **options)))
         if show:
             sinks.append(opened.enter_context(open_sink("window", source)))
         opened.pop_all()

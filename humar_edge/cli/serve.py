@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -106,13 +107,12 @@ def command(
 
 def _label(spec: str, camera: int | None) -> str:
     """What the page calls the start source: no folders of this machine, no passwords."""
-    from urllib.parse import urlsplit
+    from humar_edge.runtime.sources.devices import without_password
 
     if camera is not None:
         return f"Camera {camera}"
     if "://" in spec and not spec.startswith("file:"):
-        parts = urlsplit(spec)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return re.split("[?#]", without_password(spec))[0]
     return Path(spec).name or spec
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from humar_edge import __version__
-from humar_edge.bundle import MANIFEST
+from humar_edge.bundle import MANIFEST, VISION_ENGINE
 from humar_edge.data.refhuman import Entry
 from humar_edge.errors import DataError
 from humar_edge.evaluation.boxes import box_iou
@@ -229,15 +229,16 @@ def compare_predictors(
 
 
 def fitting_backend(models: Sequence[Path]) -> str | None:
-    """`onnxruntime` when a bundle computes in FP16 and there is no GPU, else None (the best available backend).
+    """`onnxruntime` when OpenVINO does not fit a bundle and there is no GPU, else None (the best available backend).
 
-    OpenVINO on CPUs computes FP16 graphs in FP32 and would hide what half precision costs; onnxruntime shows a part.
+    On CPUs it computes FP16 graphs in FP32 and would hide what half precision costs, of which onnxruntime shows a part;
+    and it does not read the function that stands for the deformable-attention plugin.
     """
     from humar_edge.runtime.runners import available_backends
 
     if "tensorrt" in available_backends():
         return None
-    return "onnxruntime" if any(_half(model) for model in models) else None
+    return "onnxruntime" if any(_half(model) or _has_plugin(model) for model in models) else None
 
 
 def backend_of(model: Path, backend: str | None) -> str | None:
@@ -253,6 +254,15 @@ def _half(model: Path) -> bool:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False  # a checkpoint, or a bundle whose damage is reported when it is opened
     return "fp16" in str(name) or "fp16" in (plan.get("default"), *plan.get("blocks", {}).values())
+
+
+def _has_plugin(model: Path) -> bool:
+    from humar_edge.export.deform_attn import OP_TYPE
+
+    try:
+        return OP_TYPE.encode() in (model / VISION_ENGINE).read_bytes()
+    except OSError:
+        return False
 
 
 def _warm_up(sides: Sequence[tuple[Recorder, Evaluator]], entries: Sequence[Entry]) -> None:

@@ -44,7 +44,7 @@ def result_document(setup: Mapping[str, Any], evaluator: Evaluator, skipped: Cou
     return {**head, "setup": dict(setup), **evaluator.summary(), "skipped": dict(skipped.most_common())}
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write a document under a temporary name and rename it.
 
     Raises:

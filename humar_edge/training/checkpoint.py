@@ -56,26 +56,32 @@ def save(
         optimizer: For resuming; None leaves it out.
         state: JSON-compatible: combination, components, sizes, step, metrics.
         keep: Checkpoints to keep, this one included; earlier ones become `step-N` beside it.
+
+    Raises:
+        CheckpointError: It cannot be written.
     """
     building, old = path.with_name(f"{path.name}.{os.getpid()}.tmp"), path.with_name(f"{path.name}.old")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    _write(building, WEIGHTS, network.state_dict())
-    _write(building, AVERAGE, average)
-    if optimizer is not None:
-        torch.save(optimizer.state_dict(), building / OPTIMIZER)
-    document = {"format": FORMAT} | state
-    (building / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    for file in (*building.iterdir(), building):
-        _flush(file)
-    # at every moment `path` or `old` is a complete checkpoint
-    if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-    building.rename(path)
-    _flush(path.parent)
-    if old.exists():
-        _retire(old, keep, state.get("step"))
+    try:
+        building.mkdir(parents=True)
+        _write(building, WEIGHTS, network.state_dict())
+        _write(building, AVERAGE, average)
+        if optimizer is not None:
+            torch.save(optimizer.state_dict(), building / OPTIMIZER)
+        document = {"format": FORMAT} | state
+        (building / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        for file in (*building.iterdir(), building):
+            _flush(file)
+        # at every moment `path` or `old` is a complete checkpoint
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        building.rename(path)
+        _flush(path.parent)
+        if old.exists():
+            _retire(old, keep, state.get("step"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _retire(old: Path, keep: int, step: int | None) -> None:
@@ -153,6 +159,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def locate(path: Path) -> Path:
     """The folder of a checkpoint, or of the one it was replacing when the writer was killed."""
+    path = Path(os.path.abspath(path))  # "." has no name
     for folder in (path, path.with_name(f"{path.name}.old")):
         if (folder / STATE).is_file():
             return folder

@@ -14,6 +14,8 @@ from humar_edge.errors import BackendError
 from humar_edge.runtime.runners.base import Runner, TensorSpec, checked
 
 _DEVICE = "CPU"
+PLUGIN = "MultiscaleDeformableAttnPlugin"
+"""What OpenVINO does not know in engines exported for TensorRT's plugin: it does not read their function bodies."""
 
 
 class OpenVINORunner(Runner):
@@ -46,7 +48,8 @@ class OpenVINORunner(Runner):
             with ThreadPoolExecutor(1) as aside:
                 compiled = aside.submit(core.compile_model, model, _DEVICE, options).result()
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO cannot run {onnx_path}: {_reason(error)}") from error
+            advice = "; a deformable-attention plugin runs with --backend onnxruntime" if PLUGIN in str(error) else ""
+            raise BackendError(f"OpenVINO cannot run {onnx_path}: {_reason(error)}{advice}") from error
         self.name = "openvino"
         self.device = f"{_DEVICE} ({core.get_property(_DEVICE, 'FULL_DEVICE_NAME').strip()})"
         # Optimisation leaves the order of the ports but adds names of inner tensors to them.

@@ -39,7 +39,7 @@ def _image(spec: str, source: Source) -> Sink:
     if source.total != 1:
         many = f"{source.total} frames" if source.total else "many frames"
         raise SinkError(f"{spec} holds one picture, but the source has {many}; give a directory or a .mp4")
-    return ImageSink(Path(spec))
+    return ImageSink(Path(spec), source)
 
 
 def _pattern(suffixes: Sequence[str] | frozenset[str]) -> str:
@@ -50,13 +50,13 @@ OPENERS: tuple[tuple[str, Callable[[str, Source], Sink]], ...] = (
     (r"none|null", lambda spec, source: NullSink()),
     (r"window", lambda spec, source: WindowSink(wait=source.still)),
     (r"mjpeg:.*", lambda spec, source: MjpegSink(spec)),
-    (r"(?s).*[/\\]", lambda spec, source: DirectorySink(Path(spec), still=source.still)),
+    (r"(?s).*[/\\]", lambda spec, source: DirectorySink(Path(spec), source)),
     (_pattern(tuple(CODECS)), lambda spec, source: VideoSink(Path(spec), source)),
     (_pattern(IMAGE_SUFFIXES), _image),
-    (r"(?is).*\.jsonl", lambda spec, source: JsonlSink(spec)),
-    (r"(?is).*\.csv", lambda spec, source: CsvSink(spec)),
-    (r"(?is).*\.json", lambda spec, source: CocoSink(spec)),
-    (r"(?s)(.*[/\\])?[^./\\]+", lambda spec, source: DirectorySink(Path(spec), still=source.still)),
+    (r"(?is).*\.jsonl", lambda spec, source: JsonlSink(spec, source)),
+    (r"(?is).*\.csv", lambda spec, source: CsvSink(spec, source)),
+    (r"(?is).*\.json", lambda spec, source: CocoSink(spec, source)),
+    (r"(?s)(.*[/\\])?[^./\\]+", lambda spec, source: DirectorySink(Path(spec), source)),
 )
 """Pattern of the whole word -> opener; the first match wins. A name without a suffix is a directory."""
 
@@ -70,16 +70,13 @@ def open_sink(spec: str | os.PathLike[str], source: Source) -> Sink:
         source: Where the frames come from: its rate, length and kind decide how they are written.
 
     Raises:
-        SinkError: The kind is unknown, or the place cannot be written.
+        SinkError: The kind is unknown, the place cannot be written, or it is a file that the source reads.
     """
     word = os.fspath(spec)
     if not word:
         raise SinkError("the output is empty; give a file or directory")
-    path = Path(word)
-    if path.is_file() and Path(source.name).is_file() and path.samefile(source.name):
-        raise SinkError(f"{word} is the source itself; give another output")
-    if path.is_dir():
-        return DirectorySink(path, still=source.still)
+    if os.path.isdir(word):
+        return DirectorySink(Path(word), source)
     for pattern, opener in OPENERS:
         if re.fullmatch(pattern, word):
             return opener(word, source)

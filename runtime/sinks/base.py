@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from humar_edge.errors import SinkError
 from humar_edge.results import Person
-from humar_edge.runtime.sources.base import Frame
+from humar_edge.runtime.sources.base import Frame, Source
 
 Annotated = Callable[[], np.ndarray]
 """Gives the annotated frame, BGR uint8 [H, W, 3]; drawn on the first call and shared by all sinks of a frame."""
@@ -69,16 +71,47 @@ class NullSink(Sink):
         return None
 
 
-def prepare_parent(path: Path) -> None:
-    """Create the directory of a file to be written and make sure that it can be written to.
+def spare_source(targets: Iterable[Path], source: Source) -> None:
+    """Refuse outputs that would replace what the frames are read from.
 
     Raises:
-        SinkError: The directory cannot be created or written, or the path is a directory.
+        SinkError: One of the targets is a file that the source reads, under whatever name.
     """
-    if path.is_dir():
+    files = {_identity(path) for path in source.files} - {None}
+    for target in targets:
+        if _identity(target) in files:
+            raise SinkError(f"{target} is a file of the source itself; give another output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file, the same for all its names; None when it cannot be found."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def prepare_file(path: Path, source: Source | None) -> None:
+    """Create the directory of a file to be written and make sure that it can be written and is none of the source's.
+
+    Raises:
+        SinkError: The directory cannot be created or written, or the path is a directory, a file that the source
+            reads, or no possible name.
+    """
+    if os.path.isdir(path):
         raise SinkError(f"cannot write {path}: it is a directory")
+    if source is not None:
+        spare_source([path], source)
     make_directory(path.parent, path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    place = path
+    try:
+        path.stat()
+    except FileNotFoundError:
+        place = path.parent
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise failed(path, error) from error
+    if not os.access(place, os.W_OK):
         raise SinkError(f"cannot write {path}: permission denied")
 
 
@@ -91,8 +124,17 @@ def make_directory(directory: Path, wanted: Path) -> None:
 
 
 def partial_name(path: Path) -> Path:
-    """The hidden name under which a file is written until it is complete; the suffix stays, it names the format."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    """The hidden name under which a file is written until it is complete; the suffix stays, it names the format.
+
+    It does not hold the file's own name, which may be as long as the system allows.
+    """
+    return path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
+
+
+def discard(part: Path) -> None:
+    """Remove an unfinished file as far as that is possible; the error before is the one to tell."""
+    with suppress(OSError):
+        part.unlink()
 
 
 def failed(path: Path | str, error: OSError, kept: str = "") -> SinkError:

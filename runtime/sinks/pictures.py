@@ -12,7 +12,16 @@ from pathlib import Path
 
 from humar_edge.errors import SinkError, SourceError
 from humar_edge.results import Person
-from humar_edge.runtime.sinks.base import Annotated, Sink, failed, make_directory, partial_name, prepare_parent
+from humar_edge.runtime.sinks.base import (
+    Annotated,
+    Sink,
+    discard,
+    failed,
+    make_directory,
+    partial_name,
+    prepare_file,
+    spare_source,
+)
 from humar_edge.runtime.sources.base import Frame, Source
 from humar_edge.runtime.sources.capture import Capture, cv2, np, quietly
 
@@ -55,11 +64,12 @@ class ImageSink(Sink):
 
     Args:
         path: The file; its suffix says the format.
+        source: Where the frames come from; its own files are refused.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Source) -> None:
         self.target, self._path = str(path), path
-        prepare_parent(path)
+        prepare_file(path, source)
 
     def write(self, frame: Frame, persons: Sequence[Person], annotated: Annotated) -> None:
         """Write the picture; a second frame is an error, because it would replace the first."""
@@ -74,10 +84,16 @@ class ImageSink(Sink):
 
 
 class DirectorySink(Sink):
-    """A directory of annotated JPEG pictures: named like their sources, or numbered when the source is a video."""
+    """A directory of annotated JPEG pictures: named like their sources, or numbered when the source is a video.
 
-    def __init__(self, path: Path, *, still: bool) -> None:
-        self.target, self._path, self._still = str(path), path, still
+    Args:
+        path: The directory.
+        source: Tells whether the frames are pictures; its own files are never replaced.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self.target, self._path, self._still = str(path), path, source.still
+        spare_source((path / f"{_stem(file)}.jpg" for file in source.files), source)
         make_directory(path, path)
         if not os.access(path, os.W_OK):
             raise SinkError(f"cannot write {path}: permission denied")
@@ -85,16 +101,19 @@ class DirectorySink(Sink):
 
     def write(self, frame: Frame, persons: Sequence[Person], annotated: Annotated) -> None:
         """Write the picture."""
-        stem = re.sub(r"[^\w.()+-]+", "_", Path(frame.name).stem) or "frame"
-        if not self._still or stem in self._used:
-            stem = f"{stem}_{frame.index:06d}"
-        else:
-            self._used.add(stem)
-        path = self._path / f"{stem}.jpg"
-        if path.exists() and path.samefile(frame.name):
-            raise SinkError(f"{path} would overwrite its own source; give another directory")
-        _write_image(path, annotated())
+        _write_image(self._path / f"{self._free_stem(frame)}.jpg", annotated())
         self.written += 1
+
+    def _free_stem(self, frame: Frame) -> str:
+        name = _stem(Path(frame.name))
+        if not self._still:
+            return f"{name}_{frame.index:06d}"
+        # A number may itself be the name of another picture.
+        stem, number = name, frame.index
+        while stem in self._used:
+            stem, number = f"{name}_{number:06d}", number + 1
+        self._used.add(stem)
+        return stem
 
     def report(self) -> str | None:
         """Where the pictures are."""
@@ -109,14 +128,19 @@ class VideoSink(Sink):
 
     Args:
         path: The file; its suffix picks the container and the codecs to try.
-        source: Tells the rate and whether it is live.
+        source: Tells the rate and whether it is live; its own files are refused.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
         self.target, self._path, self._live = str(path), path, source.live
         fps = source.fps if source.fps and not source.still else DEFAULT_FPS if not source.still else 1.0
         self._fps = min(fps, DEFAULT_FPS) if source.live else fps
-        prepare_parent(path)
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError as error:
+            # OpenCV would end the whole process.
+            raise SinkError(f"cannot write {path}: the name is not UTF-8; give another one") from error
+        prepare_file(path, source)
         self._part = partial_name(path)
         self._writer: cv2.VideoWriter | None = None
         self._codec: Codec | None = None
@@ -154,7 +178,7 @@ class VideoSink(Sink):
             arguments = (str(self._part), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
             if quietly(partial(writer.open, *arguments)) and writer.isOpened():
                 return writer, codec
-            self._part.unlink(missing_ok=True)
+            discard(self._part)
         tried = ", ".join(codec.name for codec in codecs)
         raise SinkError(
             f"this OpenCV cannot write {self.target} (tried {tried}); give a .webm, .mp4 or .avi, or a directory"
@@ -167,7 +191,7 @@ class VideoSink(Sink):
         self._writer.release()
         self._writer = None
         if not _readable(self._part):
-            self._part.unlink(missing_ok=True)
+            discard(self._part)
             raise SinkError(f"cannot write {self.target}: the video could not be finished (disk full?)")
         try:
             os.replace(self._part, self._path)
@@ -180,6 +204,11 @@ class VideoSink(Sink):
             return None
         browsers = "plays in browsers" if self._codec.browsers else "does not play in browsers; .webm would"
         return f"{self.target}: {self._encoded} frames, {self._codec.name} ({browsers})"
+
+
+def _stem(path: Path) -> str:
+    """A source's name as it can be used in the name of a picture."""
+    return re.sub(r"[^\w.()+-]+", "_", path.stem) or "frame"
 
 
 def _readable(path: Path) -> bool:
@@ -220,5 +249,5 @@ def _write_image(path: Path, image: np.ndarray) -> None:
         data.tofile(part)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        discard(part)
         raise failed(path, error) from error

@@ -14,8 +14,8 @@ from pathlib import Path
 from humar_edge.errors import SinkError
 from humar_edge.keypoints import NAMES
 from humar_edge.results import Person
-from humar_edge.runtime.sinks.base import Annotated, Sink, StopRequested, failed, partial_name, prepare_parent
-from humar_edge.runtime.sources.base import Frame
+from humar_edge.runtime.sinks.base import Annotated, Sink, StopRequested, failed, partial_name, prepare_file
+from humar_edge.runtime.sources.base import Frame, Source
 
 
 class TextSink(Sink):
@@ -25,16 +25,17 @@ class TextSink(Sink):
 
     Args:
         path: The file, or "-" for standard output.
+        source: Where the frames come from; its own files are refused.
     """
 
     header = ""
     footer = ""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, source: Source | None = None) -> None:
         self.target = str(path)
         self._path = None if self.target == "-" else Path(path)
         if self._path is not None:
-            prepare_parent(self._path)
+            prepare_file(self._path, source)
         self._stream: RawIOBase | None = None
         self._size = 0
 
@@ -72,7 +73,8 @@ class TextSink(Sink):
         return self._path
 
     def _append(self, text: str) -> None:
-        data = memoryview(text.encode())
+        # A file name need not be UTF-8; in JSON the escape even means the same.
+        data = memoryview(text.encode(errors="backslashreplace"))
         try:
             if self._stream is None:
                 self._stream = self._open()
@@ -99,11 +101,12 @@ class JsonlSink(TextSink):
 
     Args:
         path: The file, or "-" for standard output.
+        source: Where the frames come from; its own files are refused.
         masks: Add the mask as COCO RLE.
     """
 
-    def __init__(self, path: str | Path, *, masks: bool = False) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, source: Source | None = None, *, masks: bool = False) -> None:
+        super().__init__(path, source)
         self._masks = masks
 
     def lines(self, frame: Frame, persons: Sequence[Person]) -> str:
@@ -140,22 +143,23 @@ class CsvSink(TextSink):
 class CocoSink(TextSink):
     """A COCO results file (keypoints, boxes, segmentations) for evaluation; complete, and renamed, when closed.
 
-    Pictures whose name is a number keep it as `image_id`, as in COCO; other frames get their index.
+    Pictures that are all named by a number of their own, as in COCO, keep it as `image_id`; other frames get their
+    index.
     """
 
     header = "[\n"
     footer = "\n]\n"
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, source: Source | None = None) -> None:
+        super().__init__(path, source)
         if self._path is None:
             raise SinkError("COCO results need a file, not standard output")
         self._part = partial_name(self._path)
+        self._ids = _picture_numbers(source) if source else {}
 
     def lines(self, frame: Frame, persons: Sequence[Person]) -> str:
         """The people of a frame."""
-        stem = Path(frame.name).stem
-        image_id = int(stem) if stem.isascii() and stem.isdigit() else frame.index
+        image_id = self._ids.get(Path(frame.name).stem, frame.index)
         entries = ",\n".join(json.dumps(person.to_coco(image_id)) for person in persons)
         return f",\n{entries}" if self.written else entries
 
@@ -173,6 +177,15 @@ class CocoSink(TextSink):
 
     def _place(self) -> Path | None:
         return self._part
+
+
+def _picture_numbers(source: Source) -> dict[str, int]:
+    """Number by stem of a source's pictures; empty unless every name is a number and no two are the same."""
+    stems = [path.stem for path in source.files or (Path(source.name),)]
+    if not source.still or not all(stem.isascii() and stem.isdigit() for stem in stems):
+        return {}
+    numbers = {stem: int(stem) for stem in stems}
+    return numbers if len(set(numbers.values())) == len(stems) else {}
 
 
 def _harmless(text: str) -> str:

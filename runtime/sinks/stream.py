@@ -31,8 +31,8 @@ class MjpegSink(Sink):
     """
 
     def __init__(self, spec: str = "mjpeg://") -> None:
-        parts = urlsplit(spec)
         try:
+            parts = urlsplit(spec)
             host, port = parts.hostname or "127.0.0.1", DEFAULT_PORT if parts.port is None else parts.port
         except ValueError as error:
             raise SinkError(f"{spec} is not mjpeg://HOST:PORT") from error
@@ -43,7 +43,7 @@ class MjpegSink(Sink):
         self._closed = False
         try:
             self._server = _Server((host, port), _handler(self))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:  # TypeError: letters that no host name can have
             reason = getattr(error, "strerror", None) or error
             raise SinkError(f"cannot serve on {host}:{port}: {reason}; give another port") from error
         self.port: int = self._server.server_port

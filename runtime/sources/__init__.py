@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from humar_edge.errors import SourceError
 from humar_edge.runtime.sources.base import Frame, Limited, Source
+from humar_edge.runtime.sources.capture import Capture
 from humar_edge.runtime.sources.devices import open_camera, open_csi, open_device, open_network
 from humar_edge.runtime.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_directory, open_file, open_glob
 from humar_edge.runtime.sources.live import Backoff, LiveSource, RealTime
@@ -39,16 +41,23 @@ def _network(spec: str, options: Options) -> Source:
 
 
 def _path(spec: str, options: Options) -> Source:
-    path = Path(spec.removeprefix("file://")).expanduser()
-    if path.is_dir():
+    # Unlike Path.expanduser, leaves a name alone that begins with ~ and is no user's.
+    path = Path(os.path.expanduser(spec.removeprefix("file://")))
+    if os.path.isdir(path):
         return open_directory(path, loop=options.loop)
     # Asked after the file itself: names with brackets are ordinary file names.
-    if not path.exists():
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
         if re.search(r"[*?\[]", spec):
             return open_glob(str(path), loop=options.loop)
-        raise SourceError(f"no such file or directory: {path}")
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{reason.lower()}: {path}") from error
     if options.live:
-        return LiveSource(str(path), lambda: RealTime(str(path), loop=options.loop), finite=True)
+        reopen = partial(Capture, str(path))
+        source = LiveSource(str(path), lambda: RealTime(reopen, loop=options.loop), finite=True)
+        source.files = (path,)
+        return source
     return open_file(path, loop=options.loop)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -45,6 +46,7 @@ class Source(ABC):
         fps: Nominal frames per second, None when unknown or meaningless.
         size: Width and height of the frames in pixels, None when unknown or varying.
         total: Number of frames that will come (an estimate for videos), None when unknown.
+        files: Local files that the frames are read from; none for devices, addresses and pipes.
         dropped: Frames that arrived and were not delivered.
         reconnects: How often a broken stream came back.
     """
@@ -55,6 +57,7 @@ class Source(ABC):
     fps: float | None = None
     size: tuple[int, int] | None = None
     total: int | None = None
+    files: Sequence[Path] = ()
     dropped: int = 0
     reconnects: int = 0
 
@@ -83,7 +86,7 @@ class Limited(Source):
     def __init__(self, inner: Source, count: int) -> None:
         self._inner, self._count = inner, count
         self.name, self.live, self.still = inner.name, inner.live, inner.still
-        self.fps, self.size = inner.fps, inner.size
+        self.fps, self.size, self.files = inner.fps, inner.size, inner.files
         self.total = count if inner.total is None else min(count, inner.total)
 
     @property

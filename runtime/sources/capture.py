@@ -45,9 +45,20 @@ class Capture:
         target: Path, address, GStreamer pipeline or device number.
         api: OpenCV's backend constant.
         network: Apply time limits to opening and reading.
+        name: What to call the target in messages; None: as it is.
+
+    Raises:
+        SourceError: It cannot be opened.
     """
 
-    def __init__(self, target: str | int, api: int = cv2.CAP_ANY, *, network: bool = False) -> None:
+    def __init__(
+        self, target: str | int, api: int = cv2.CAP_ANY, *, network: bool = False, name: str | None = None
+    ) -> None:
+        shown = name or target
+        try:
+            str(target).encode()
+        except UnicodeEncodeError as error:  # OpenCV would crash
+            raise SourceError(f"cannot open {shown}: the name is not UTF-8; rename it") from error
         self._capture = cv2.VideoCapture()
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
         if network:
@@ -55,7 +66,7 @@ class Capture:
         else:
             quietly(lambda: self._capture.open(target, api))
         if not self._capture.isOpened():
-            raise SourceError(f"cannot open {target}")
+            raise SourceError(f"cannot open {shown}: damaged, cut short, or not a video")
         # On by default in the FFmpeg backend; said here because phones record rotated video.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
 

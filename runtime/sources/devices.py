@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import os
+import re
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 import numpy as np
 
@@ -87,8 +89,7 @@ def open_csi(spec: str) -> Source:
 
 def without_password(address: str) -> str:
     """An address as it may appear in messages and results: user name and password left out."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"(?<=://)[^/?#]*@", "", address)
 
 
 def open_network(
@@ -98,16 +99,21 @@ def open_network(
 
     Addresses of video files are read frame by frame like files, everything else is live and reconnects;
     `live` overrides the guess.
+
+    Raises:
+        SourceError: It is no address, or cannot be read; the message does not hold its password.
     """
     name = without_password(address)
-    suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise SourceError(f"{name} is not an address: is the name of the host right?") from error
+    suffix = PurePosixPath(parts.path).suffix.lower()
     is_rtsp = address.lower().startswith("rtsp")
     if live is None and not is_rtsp and suffix in IMAGE_SUFFIXES:
-        return DownloadedImage(address, name)
+        return DownloadedImage(parts, name)
     if live is False or (live is None and not is_rtsp and suffix in _FINITE_SUFFIXES):
-        source = VideoSource(address, loop=loop, network=True)
-        source.name = name
-        return source
+        return VideoSource(address, loop=loop, network=True, name=name)
 
     def connect() -> Capture:
         try:
@@ -124,13 +130,14 @@ class DownloadedImage(Source):
     still = True
     total = 1
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, address: SplitResult, name: str) -> None:
         self.name = name
         try:
-            with urllib.request.urlopen(address, timeout=TIMEOUT_MS / 1000) as reply:
+            with urllib.request.urlopen(_request(address), timeout=TIMEOUT_MS / 1000) as reply:
                 data = reply.read(_MAX_IMAGE_BYTES + 1)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise SourceError(f"{name} cannot be fetched: {getattr(error, 'reason', error)}") from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = " ".join(str(getattr(error, "reason", error)).split())
+            raise SourceError(f"{name} cannot be fetched: {reason}") from error
         if len(data) > _MAX_IMAGE_BYTES:
             raise SourceError(f"{name} is larger than {_MAX_IMAGE_BYTES >> 20} MB")
         try:
@@ -145,6 +152,19 @@ class DownloadedImage(Source):
     def frames(self) -> Iterator[Frame]:
         """Yield the picture."""
         yield Frame(0, 0.0, self._image, self.name)
+
+
+def _request(address: SplitResult) -> urllib.request.Request:
+    """As people write addresses, and as urllib wants them: escaped, with user and password in a header."""
+    user, at, host = address.netloc.rpartition("@")
+    # What is escaped already stays as it is.
+    path, query = (quote(part, safe="%/:;=&?@!$'()*+,~") for part in (address.path, address.query))
+    request = urllib.request.Request(urlunsplit((address.scheme, host, path, query, "")))
+    if at:
+        login = base64.b64encode(unquote(user).encode()).decode()
+        # Not for the host that a redirection leads to.
+        request.add_unredirected_header("Authorization", f"Basic {login}")
+    return request
 
 
 def _cameras_hint() -> str:

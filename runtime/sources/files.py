@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,8 @@ class ImageSource(Source):
     still = True
 
     def __init__(self, name: str, paths: Sequence[Path], *, loop: bool = False) -> None:
-        self.name, self._paths, self._loop = name, list(paths), loop
-        self.total = None if loop else len(self._paths)
+        self.name, self.files, self._loop = name, list(paths), loop
+        self.total = None if loop else len(self.files)
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -53,13 +54,13 @@ class ImageSource(Source):
         index = 0
         while not self._closed:
             readable = 0
-            for path in self._paths:
+            for path in self.files:
                 if self._closed:
                     return
                 try:
                     image = read_image(path)
                 except SourceError as error:
-                    if len(self._paths) == 1:
+                    if len(self.files) == 1:
                         raise
                     _log.warning(f"skipped: {error}")
                     continue
@@ -67,7 +68,7 @@ class ImageSource(Source):
                 index += 1
                 readable += 1
             if readable == 0:
-                raise SourceError(f"{self.name}: none of the {len(self._paths)} pictures can be read")
+                raise SourceError(f"{self.name}: none of the {len(self.files)} pictures can be read")
             if not self._loop:
                 return
 
@@ -83,25 +84,25 @@ class VideoSource(Source):
         target: Path or address.
         loop: Start again at the end; frame numbers and times go on counting.
         network: `target` is an address.
+        name: What to call it in messages and results, without an address's password; None: `target`.
+
+    Attributes:
+        reopen: Opens the video once more, from its start.
 
     Raises:
         SourceError: The file cannot be opened.
     """
 
-    def __init__(self, target: str, *, loop: bool = False, network: bool = False) -> None:
-        self.name, self._loop, self._network = target, loop, network
-        self._capture = self._open()
+    def __init__(self, target: str, *, loop: bool = False, network: bool = False, name: str | None = None) -> None:
+        self.name, self._loop = name or target, loop
+        self.reopen = partial(Capture, target, network=network, name=self.name)
+        self._capture = self.reopen()
         media = self._capture.media
         self.fps, self.size = media.fps, media.size
         self.total = None if loop else media.total
+        self.files = () if network else (Path(target),)
         self._expected = media.total
         self._closed = False
-
-    def _open(self) -> Capture:
-        try:
-            return Capture(self.name, network=self._network)
-        except SourceError as error:
-            raise SourceError(f"cannot open {self.name}: damaged, cut short, or not a video") from error
 
     def _next(self, count: int) -> np.ndarray | None:
         # A damaged frame reads like the end of the file, so look a little further while more frames are announced.
@@ -135,7 +136,7 @@ class VideoSource(Source):
                 return
             start += last + step
             self._capture.close()
-            self._capture = self._open()
+            self._capture = self.reopen()
 
     def close(self) -> None:
         """Stop after the current frame; the file is closed with the object."""

@@ -175,16 +175,16 @@ _MAKE_UP_S = 0.25
 
 
 class RealTime:
-    """A video file read at its own speed, to try out live behaviour without a camera.
+    """A video read at its own speed, to try out live behaviour without a camera.
 
     Args:
-        path: The video file.
+        open_video: Opens the video at its start.
         loop: Start again at the end.
     """
 
-    def __init__(self, path: str, *, loop: bool = False) -> None:
-        self._path, self._loop = path, loop
-        self._capture = Capture(path)
+    def __init__(self, open_video: Callable[[], Capture], *, loop: bool = False) -> None:
+        self._open, self._loop = open_video, loop
+        self._capture = open_video()
         self.media = self._capture.media
         self._step = 1 / (self.media.fps or 25.0)
         self._due: float | None = None
@@ -194,7 +194,7 @@ class RealTime:
         image = self._capture.read()
         if image is None and self._loop:
             self._capture.close()
-            self._capture = Capture(self._path)
+            self._capture = self._open()
             image = self._capture.read()
         now = time.perf_counter()
         # A long delay is left behind, a short one is made up for: nobody wants to see the clip rush.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -14,6 +13,8 @@ from humar_edge.runtime.sources.base import Frame, Source
 
 _log = logging.getLogger(__name__)
 
+_READ_BYTES = 1 << 20
+
 
 class PipeSource(Source):
     """Frames of one size without headers.
@@ -22,6 +23,9 @@ class PipeSource(Source):
         size: Width and height in pixels.
         fps: Frames per second, for the times in the results.
         stream: Where to read; None: standard input.
+
+    Raises:
+        SourceError: The size is not positive, or there is no standard input.
     """
 
     name = "-"
@@ -30,7 +34,7 @@ class PipeSource(Source):
         if min(size) < 1:
             raise SourceError(f"the pipe's frame size must be positive, got {size[0]}x{size[1]}")
         self.size, self.fps = size, fps
-        self._stream = stream if stream is not None else sys.stdin.buffer
+        self._stream = stream if stream is not None else _standard_input()
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -55,10 +59,18 @@ class PipeSource(Source):
 
     def _read(self, wanted: int) -> bytearray:
         data = bytearray()
-        while len(data) < wanted and (chunk := self._stream.read(wanted - len(data))):
+        while len(data) < wanted and (chunk := self._stream.read(min(wanted - len(data), _READ_BYTES))):
             data += chunk
         return data
 
     def close(self) -> None:
         """Stop after the current frame; standard input stays open."""
         self._closed = True
+
+
+def _standard_input() -> BinaryIO:
+    # Not sys.stdin.buffer: Python aborts when it ends while a thread waits inside that buffer.
+    try:
+        return open(0, "rb", buffering=0, closefd=False)
+    except OSError as error:
+        raise SourceError(f"cannot read standard input: {error.strerror}") from error

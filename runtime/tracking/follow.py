@@ -43,6 +43,9 @@ class PersonTracker:
         if not presence.found:
             self._forget()
             return replace(person, found=False, track=track)
+        if self._last is not None and self._last.frame_size != person.frame_size:
+            # A stream that came back at another resolution: the old place and mask do not fit its frames.
+            self._forget()
         same = self._raw_box is not None and iou(self._raw_box, person.box_xyxy) >= _SAME_PERSON_IOU
         if not person.found and not same and self._last is not None:
             # A weak guess somewhere else: stay where the person was until it is clear that they have gone.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from refhuman_factory import annotation, image, nobody, write_split
@@ -46,16 +48,18 @@ def test_folders_that_cannot_calibrate(tmp_path, folder):
 
 def test_key_changes_with_weights_pictures_and_captions(folder):
     entries = RefHumanIndex.load(folder, "train").entries[:3]
-    key = calibration_key(b"weights", ["a"], entries, "384")
+    scribbled = [replace(entries[0], scribble=np.ones((1, 12, 2), np.int32)), *entries[1:]]
+    key = calibration_key(b"weights", b"words", entries, "384")
     others = [
-        calibration_key(b"other", ["a"], entries, "384"),
-        calibration_key(b"weights", ["b"], entries, "384"),
-        calibration_key(b"weights", ["a"], entries[:2], "384"),
-        calibration_key(b"weights", ["a"], entries, "640"),
+        calibration_key(b"other", b"words", entries, "384"),
+        calibration_key(b"weights", b"others", entries, "384"),
+        calibration_key(b"weights", b"words", entries[:2], "384"),
+        calibration_key(b"weights", b"words", entries, "640"),
+        calibration_key(b"weights", b"words", scribbled, "384"),
     ]
     (folder / "images" / "1.png").write_bytes(b"another picture")
-    others.append(calibration_key(b"weights", ["a"], entries, "384"))
-    assert len({key, *others}) == 6
+    others.append(calibration_key(b"weights", b"words", entries, "384"))
+    assert len({key, *others}) == 7
 
 
 def test_histogram_grows_without_losing_anything():
@@ -84,8 +88,15 @@ def test_cache_is_used_for_its_key_only(tmp_path):
     path = tmp_path / "cache" / "ranges.json"
     ranges = Ranges("key", 8, {"a": {"minmax": 1.0}}, ["1.png: text"])
     ranges.save(path)
-    assert Ranges.load(path, "key") == ranges and Ranges.load(path, "other") is None
+    assert Ranges.load(path, "key", ["a"]) == ranges and Ranges.load(path, "other", ["a"]) is None
+    assert Ranges.load(path, "key", []) == ranges and Ranges.load(path, "key", ["a", "b"]) is None
     assert [item.name for item in path.parent.iterdir()] == ["ranges.json"]
     path.write_text("{")
-    assert Ranges.load(path, "key") is None
-    assert Ranges.load(tmp_path / "none", "key") is None
+    assert Ranges.load(path, "key", ["a"]) is None
+    assert Ranges.load(tmp_path / "none", "key", ["a"]) is None
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        Ranges("key", 8, {}, []).save(tmp_path / "file" / "ranges.json")

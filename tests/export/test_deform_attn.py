@@ -70,7 +70,7 @@ def test_function_body_equals_the_torch_operator(dtype, tolerance, spread):
         np.testing.assert_allclose(found, expected.numpy(), atol=tolerance)
 
 
-def export(strategy):
+def export(strategy, opset=17):
     torch.manual_seed(0)
     network = DeformableAttention(width=32, levels=3, heads=8, points=4).eval()
     for parameter in network.parameters():
@@ -90,7 +90,7 @@ def export(strategy):
     with deform_attn(strategy), plugin_node(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Fixed(), inputs, buffer, opset_version=17, dynamo=False, input_names=["query", "references", "memory"]
+            Fixed(), inputs, buffer, opset_version=opset, dynamo=False, input_names=["query", "references", "memory"]
         )
         expected = Fixed()(*inputs)
     return onnx.load_from_string(buffer.getvalue()), inputs, expected
@@ -112,6 +112,15 @@ def test_each_lowering_runs_in_onnxruntime(strategy):
     session = ort.InferenceSession(model.SerializeToString())
     feed = {name: tensor.numpy() for name, tensor in zip(("query", "references", "memory"), inputs, strict=True)}
     np.testing.assert_allclose(session.run(None, feed)[0], expected.numpy(), atol=1e-5)
+
+
+def test_the_function_has_the_opset_of_its_model():
+    model, inputs, expected = export("plugin", opset=19)
+    model = embed_function(model)
+    onnx.checker.check_model(model)
+    feed = {name: tensor.numpy() for name, tensor in zip(("query", "references", "memory"), inputs, strict=True)}
+    found = ort.InferenceSession(model.SerializeToString()).run(None, feed)[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
 def test_node_keeps_the_contract_of_the_plugin():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,9 +20,13 @@ from refhuman_factory import annotation, image, write_split  # noqa: E402
 from humar_edge.bundle import Bundle  # noqa: E402
 from humar_edge.cli.export import command  # noqa: E402
 from humar_edge.combos import resolve  # noqa: E402
-from humar_edge.errors import CheckpointError, ConfigError, ExportError  # noqa: E402
+from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
+from humar_edge.errors import BundleError, CheckpointError, ConfigError, ExportError  # noqa: E402
 from humar_edge.export.engines import vision_engine  # noqa: E402
+from humar_edge.export.int8 import require_blocks  # noqa: E402
 from humar_edge.export.parity import Difference, check_export, compare, require  # noqa: E402
+from humar_edge.export.plan import Plan  # noqa: E402
+from humar_edge.export.reduce import comparable  # noqa: E402
 from humar_edge.export.session import image_size  # noqa: E402
 from humar_edge.export.source import open_source  # noqa: E402
 from humar_edge.export.to_onnx import to_onnx  # noqa: E402
@@ -201,6 +206,61 @@ def test_refusals(tmp_path):
         result = run(*COMBO, "--untrained", "--output", tmp_path / "b", *option)
         assert isinstance(result.exception, ConfigError), option
     assert not list(tmp_path.iterdir())
+
+
+def test_folders_in_use_are_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "letter").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("used", "."):
+        bundle = run(*COMBO, "--untrained", "--imgsz", "64", "--output", folder)
+        assert isinstance(bundle.exception, BundleError) and "another output folder" in str(bundle.exception)
+        repository = run(*COMBO, "--untrained", "--imgsz", "64", "--output", "b", "--triton", folder)
+        assert isinstance(repository.exception, ExportError) and "model repository" in str(repository.exception)
+        assert not bundle.output and not repository.output
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
+def test_a_bundle_is_taken_as_it_is(tiny_bundle, tmp_path):
+    result = run("--model", tiny_bundle, "--triton", tmp_path / "t", "--precision", "int8", "--max-drop", "0.02")
+    assert isinstance(result.exception, ConfigError) and "--precision, --max-drop: only with" in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("drop", ["inf", "nan"])
+def test_a_limit_is_a_number(tmp_path, drop):
+    result = run(*COMBO, "--untrained", "--max-drop", drop, "--output", tmp_path / "b")
+    assert result.exit_code == 2 and "is not a finite number" in result.output
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ({"bakbone": "int8"}, "no block bakbone; blocks begin with backbone"),
+        ({"transformer/fusion/mix3/film": "int8"}, "nothing to quantise"),
+    ],
+)
+def test_a_plan_for_another_network_is_refused(exported, blocks, message):
+    with pytest.raises(ConfigError, match=message):
+        require_blocks(exported[1], Plan(blocks))
+
+
+def test_ranges_are_kept_for_all_weights():
+    """Word features are inputs of the vision engine, though its file does not hold what makes them."""
+    combo = resolve("edge-lite", text_encoder_type="tite")
+    source = open_source("edge-lite", combo, None, untrained=True, input_size=(64, 96))
+    before = source.fingerprint()
+    assert source.fingerprint() == before
+    source.network.transformer.text.get_parameter("words.0.weight").data[0, 0] += 1
+    assert source.fingerprint() != before
+
+
+def test_engines_are_compared_on_what_they_can_read(data, tmp_path):
+    entries = RefHumanIndex.load(data, "val").entries
+    gone = replace(entries[0], image_path=tmp_path / "gone.png")
+    without = replace(entries[1], scribble=None)
+    assert comparable([gone, without, *entries[2:5]], positional=False) == [without, *entries[2:5]]
+    assert comparable([gone, without, *entries[2:5]], positional=True) == entries[2:5]
 
 
 def test_image_size():

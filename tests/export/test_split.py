@@ -135,6 +135,16 @@ def test_the_original_transformer_cannot_be_split():
 
 
 @pytest.mark.slow
+def test_a_plan_may_leave_one_of_the_parts_alone(tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"blocks": {"backbone": "int8"}, "name": "early"}')
+    result = run(*COMMON, "--precision", plan, "--calibration-images", 8, "--output", tmp_path / "b")
+    assert result.exit_code == 0, (result.output, result.exception)
+    parity = Bundle.load(tmp_path / "b").manifest.parity
+    assert "calibration" in parity["features"]["early"] and "calibration" not in parity["prompt"]["early"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_reduced_precision_goes_into_both_parts(tmp_path, precision):
     result = run(*COMMON, "--precision", precision, "--calibration-images", 8, "--output", tmp_path / "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -20,6 +21,7 @@ from humar_edge.bundle import Bundle  # noqa: E402
 from humar_edge.calibration import search  # noqa: E402
 from humar_edge.calibration.blocks import blocks_of  # noqa: E402
 from humar_edge.cli.export import command  # noqa: E402
+from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
 from humar_edge.errors import ConfigError, DataError, ExportError  # noqa: E402
 from humar_edge.export import automatic, validation  # noqa: E402
 from humar_edge.export.plan import plan_of  # noqa: E402
@@ -73,6 +75,22 @@ def test_the_comparison_is_in_the_manifest(run, data, tmp_path, monkeypatch):
     assert isinstance(worse.exception, ExportError) and "costs too much" in str(worse.exception)
     assert "OKS-AP" in str(worse.exception) and "mean OKS" not in str(worse.exception)
     assert not (tmp_path / "worse").exists()
+
+
+def test_prompts_that_cannot_be_read_prove_nothing(run, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "LEAST", 20)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(data, damaged)
+    entries = RefHumanIndex.load(damaged, "val").entries
+    for picture in sorted({entry.image_path for entry in entries})[:5]:
+        picture.write_bytes(b"no picture")
+    options = ("--text-precision", "fp16", "--val-data", damaged, "--max-drop", 1)
+    refused = run(*options, "--output", tmp_path / "b")
+    assert isinstance(refused.exception, ExportError) and "of 24 prompts" in str(refused.exception)
+    assert not (tmp_path / "b").exists()
+    taken = run(*options, "--unverified", "--output", tmp_path / "b")
+    assert taken.exit_code == 0, (taken.output, taken.exception)
+    assert any("unverified" in note for note in Bundle.load(tmp_path / "b").manifest.notes)
 
 
 def test_auto_needs_data_to_measure_on(run, tmp_path):

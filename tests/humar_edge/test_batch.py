@@ -141,8 +141,10 @@ def test_refusals(archive, tiny_bundle, tmp_path, monkeypatch):
         run_batch(archive, tmp_path / "r", TEXTS, workers=0, **options)
     assert not (tmp_path / "r").exists()
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"humar-edge\[ray\]"):
-        run_batch(archive, tmp_path / "r", TEXTS, **options)
+    for texts in (TEXTS, ["other words"]):  # the first try leaves nothing that could refuse the second
+        with pytest.raises(MissingExtraError, match=r"humar-edge\[ray\]"):
+            run_batch(archive, tmp_path / "r", texts, **options)
+    assert not (tmp_path / "r").exists()
 
 
 def test_results_inside_the_archive_are_no_part_of_it(archive):
@@ -151,3 +153,9 @@ def test_results_inside_the_archive_are_no_part_of_it(archive):
     (inside / "b.png").write_bytes(b"")
     names = ["a.png", "clips/deep/two.avi", "clips/one.avi", "clips/Straße 女.png", "damaged.mp4"]
     assert sorted(find_files(archive, inside)) == sorted(names)
+
+
+def test_results_beside_or_above_the_archive_hide_nothing(archive):
+    names = ["a.png", "clips/deep/two.avi", "clips/one.avi", "clips/Straße 女.png", "damaged.mp4"]
+    assert sorted(find_files(archive, archive)) == sorted(find_files(archive, archive.parent)) == sorted(names)
+    assert len(find_files(archive / "clips", archive)) == 3

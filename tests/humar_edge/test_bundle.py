@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from permissions import locked
 
 from humar_edge.bundle import MANIFEST, Bundle, Manifest, default_bundle_path, write_bundle
 from humar_edge.errors import BundleError
@@ -115,6 +116,27 @@ def test_not_a_bundle(tmp_path):
     (tmp_path / MANIFEST).write_text("[]")
     with pytest.raises(BundleError, match="does not hold an object"):
         Bundle.load(tmp_path)
+
+
+def test_bundle_that_cannot_be_reached(copy):
+    manifest, content = Bundle.load(copy).manifest, files(Bundle.load(copy))
+    with locked(copy):
+        with pytest.raises(BundleError, match=r"cannot be read .*Permission denied"):
+            Bundle.load(copy)
+        with pytest.raises(BundleError, match=r"cannot be written .*Permission denied"):
+            write_bundle(copy, manifest, content)
+    too_long = copy.with_name("n" * 300)
+    with pytest.raises(BundleError, match=r"cannot be read .*File name too long"):
+        Bundle.load(too_long)
+    with pytest.raises(BundleError, match=r"cannot be written .*File name too long"):
+        write_bundle(too_long, manifest, content)
+
+
+def test_engine_that_may_not_be_read(copy):
+    (copy / "vision.onnx").unlink()
+    (copy / "vision.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"cannot be read .*vision\.onnx"):
+        Bundle.load(copy)
 
 
 def test_write_replaces_bundles_and_empty_folders_only(tiny_bundle, tmp_path):

@@ -18,6 +18,9 @@ def test_clean_text():
             clean_text(empty)
     with pytest.raises(PromptError, match="must be text, got int"):
         clean_text(3)
+    for broken in ("m\udce4n", "man \ud83d"):
+        with pytest.raises(PromptError, match="not Unicode"):
+            clean_text(broken)
 
 
 def test_tokenizer(tiny_bundle, tmp_path):
@@ -76,6 +79,7 @@ def test_a_box_becomes_twelve_points_inside():
         (point_prompt, (1, float("nan"))),
         (scribble_prompt, [[1, 2, 3], [4, 5, 6]]),
         (scribble_prompt, [[1, 2], [3]]),
+        (scribble_prompt, [[10**400, 2]]),
         (box_prompt, (1, 2, 3)),
         (box_prompt, (10, 0, 5, 9)),
         (box_prompt, (0, 0, 0, 9)),

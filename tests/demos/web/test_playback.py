@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cv2
 import pytest
+from http_site import LOGIN, http_site
 
 from humar_edge.demos.web import playback
 from humar_edge.errors import SourceError
@@ -38,6 +39,21 @@ def test_a_video_repeats_and_is_live(clip):
         assert isinstance(source, LiveSource)
         for frame in source:
             if frame.index > 25:  # the clip has 20 frames
+                break
+
+
+@pytest.mark.parametrize("spec", ["~/people.avi", "file://~/people.avi", "{folder}/peo*.avi"])
+def test_a_video_is_found_as_elsewhere(clip, monkeypatch, spec):
+    monkeypatch.setenv("HOME", str(clip.parent))
+    with playback.open_playback(spec.format(folder=clip.parent)) as source:
+        assert source.name == str(clip) and next(iter(source)).size == (160, 120)
+
+
+def test_a_recording_behind_a_password_repeats(clip):
+    with http_site(clip.parent) as host, playback.open_playback(f"http://{LOGIN}@{host}/{clip.name}") as source:
+        assert source.live and source.name == f"http://{host}/{clip.name}"
+        for frame in source:
+            if frame.index > 20:  # the clip has 20 frames
                 break
 
 

@@ -300,7 +300,12 @@ def test_bad_requests_are_answered_in_one_line(server, method, path, body, statu
 def test_forms_of_other_sites_are_refused(server):
     text = json.dumps({"text": "man in blue"}).encode()
     assert server.request("POST", "/api/prompts", text, {"Content-Type": "text/plain"})[0] == 415
-    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
         status = server.request("POST", "/api/prompts", {"text": "man in blue"}, headers)[0]
         assert status == 403
     assert server.request("GET", "/stream.mjpg", None, {"Sec-Fetch-Site": "cross-site"})[0] == 403
@@ -402,6 +407,7 @@ def test_a_source_that_breaks_is_told_and_can_be_replaced(run_server, clip, tmp_
     [
         (["--source", "no/such/clip.mp4"], "no such file"),
         (["--source", "a.mp4", "--camera", "0"], "one source"),
+        (["--source", "http://[::1/a.mp4"], "is not an address"),
         (["--token", "short"], "at least 8"),
         (["--text", " "], "prompt is empty"),
     ],

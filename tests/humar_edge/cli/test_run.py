@@ -185,9 +185,18 @@ BAD = {
         ["--source", "p.png", "--text", "red", "--output", "p.png/a.jpg"],
         "cannot write p.png/a.jpg",
     ),
-    "over the source": (["--source", "p.png", "--text", "red", "--output", "p.png"], "is the source itself"),
+    "over the source": (
+        ["--source", "p.png", "--text", "red", "--output", "p.png"],
+        "p.png is a file of the source itself",
+    ),
+    "no prompt in Unicode": (
+        ["--source", "p.png", "--text", "m\udce4n"],
+        "prompt holds characters that are not Unicode",
+    ),
     "no scribble": (["--source", "p.png", "--scribble", "none.txt"], "cannot read scribble none.txt"),
     "bad scribble": (["--source", "p.png", "--scribble", "words.txt"], "is not rows of x,y"),
+    "uneven scribble": (["--source", "p.png", "--scribble", "uneven.json"], "is not rows of x,y or a JSON list"),
+    "deep scribble": (["--source", "p.png", "--scribble", "deep.json"], "is not rows of x,y or a JSON list"),
     "bad box": (["--source", "p.png", "--box", "9,9,1,1"], "left < right"),
     "point outside": (["--source", "p.png", "--point", "900,900"], "outside the frame"),
 }
@@ -201,12 +210,44 @@ def test_bad_input_is_one_line_exit_2_and_no_half_file(run, picture, tmp_path, m
     Path("corrupt.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(range(256)) * 20)
     Path("corrupt.png").write_bytes(b"\x89PNG" + bytes(100))
     Path("words.txt").write_text("not a scribble\nat all here\n")
+    Path("uneven.json").write_text("[[[1, 2]], 5]")
+    Path("deep.json").write_text("[" * 100_000)
     before = sorted(p.name for p in tmp_path.iterdir())
     arguments, message = BAD[case]
     code, _, stderr = run(*arguments, "--jsonl", "half.jsonl", "--csv", "half.csv", "--coco", "half.json")
     assert code == 2
     assert message in one_line(stderr) and stderr.startswith("error: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--jsonl", "--csv", "--coco"])
+def test_records_never_overwrite_the_source(run, picture, option):
+    before = picture.read_bytes()
+    code, _, stderr = run("--source", picture, "--text", "red", option, picture)
+    assert code == 2 and "is a file of the source itself" in one_line(stderr)
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("size", ["nanx5", "infx5", "640.7x480", "0x5", "-1x5", "640", "640x480x3", "640x"])
+def test_pipe_size_is_two_whole_numbers(run, size):
+    code, _, stderr = run("--source", "-", "--text", "red", f"--pipe-size={size}")
+    assert code == 2 and f"'{size}' is not WIDTHxHEIGHT in pixels, for example 640x480" in stderr
+
+
+def test_source_name_that_is_not_utf8(tiny_bundle, picture, tmp_path):
+    """Also on a terminal that takes nothing but UTF-8."""
+    named = picture.rename(tmp_path / "lat\udce4.png")
+    program = [sys.executable, "-c", "from humar_edge.cli.main import main; main()", "run", "--model", tiny_bundle]
+    done = subprocess.run(
+        [*program, "--source", named, "--text", "red", "--csv", tmp_path / "r.csv"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"lat\udce4.png" in done.stdout
+    assert rb"lat\udce4.png" in (tmp_path / "r.csv").read_bytes()
 
 
 def test_bundle_with_a_wrong_hash(run, make_tiny_bundle, picture, tmp_path):

@@ -44,6 +44,17 @@ def test_what_is_written_is_read(saved: Path) -> None:
     assert all(state["step"] == 1 for state in optimizer.state.values())
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written: Not a directory"):
+        write(tmp_path / "file" / "last", 1)
+
+
+def test_the_current_folder_may_be_a_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(saved)
+    assert checkpoint.read_state(Path("."))["step"] == 4
+
+
 def test_between_two_renames_the_old_one_counts(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = Path.rename, []
 
@@ -74,7 +85,7 @@ def test_a_writer_that_dies_before_the_renames_changes_nothing(saved: Path, monk
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CheckpointError, match="no space"):
         write(saved, 5)
     monkeypatch.undo()
     assert checkpoint.read_state(saved)["step"] == 4

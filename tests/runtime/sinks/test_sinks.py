@@ -18,10 +18,10 @@ import pytest
 
 from humar_edge.errors import SinkError
 from humar_edge.results import Person
-from humar_edge.runtime.sinks import JsonlSink, Sinks, StopRequested, VideoSink, open_sink
+from humar_edge.runtime.sinks import CocoSink, CsvSink, JsonlSink, Sinks, StopRequested, VideoSink, open_sink
 from humar_edge.runtime.sinks.stream import MjpegSink
 from humar_edge.runtime.sinks.window import display_problem
-from humar_edge.runtime.sources import Frame, Source
+from humar_edge.runtime.sources import Frame, Source, open_source
 
 WIDTH, HEIGHT = 64, 48
 
@@ -49,6 +49,17 @@ def person(found: bool = True, text: str = "the man in red") -> Person:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[6:46, 5:25] = True
     return Person(text, found, 0.75, box, keypoints, (HEIGHT, WIDTH), mask_source=lambda: mask)
+
+
+def still(path: Path) -> Path:
+    """A picture on disk."""
+    path.parent.mkdir(exist_ok=True)
+    cv2.imencode(path.suffix, frame().image)[1].tofile(path)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def write(target, frames, source=None, persons=None):
@@ -184,12 +195,35 @@ def test_csv(tmp_path):
 
 def test_coco_results(tmp_path):
     path = tmp_path / "out.json"
-    write(path, [frame(7, name="val/000000000139.jpg"), frame(8, name="val/b.jpg")])
+    write(path, [frame(7), frame(8)])
     results = json.loads(path.read_text())
-    assert [r["image_id"] for r in results] == [139, 8]
+    assert [r["image_id"] for r in results] == [7, 8]
     assert len(results[0]["keypoints"]) == 51 and results[0]["bbox"] == [5, 6, 20, 40]
     assert results[0]["segmentation"]["size"] == [HEIGHT, WIDTH]
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["000000000139.jpg", "000000000285.png"], [139, 285]),
+        (["1.jpg", "x.jpg"], [0, 1]),
+        (["1.jpg", "1.png", "01.bmp"], [0, 1, 2]),
+    ],
+)
+def test_coco_ids_are_the_names_if_all_are_numbers(tmp_path, names, ids):
+    for name in names:
+        still(tmp_path / "in" / name)
+    source = open_source(tmp_path / "in")
+    write(tmp_path / "out.json", source, source)
+    assert [r["image_id"] for r in json.loads((tmp_path / "out.json").read_text())] == ids
+
+
+def test_coco_ids_of_a_video_named_by_a_number_are_its_frames(tmp_path):
+    write(tmp_path / "0001.avi", [frame(i) for i in range(3)])
+    source = open_source(tmp_path / "0001.avi", max_frames=3)
+    write(tmp_path / "out.json", source, source)
+    assert [r["image_id"] for r in json.loads((tmp_path / "out.json").read_text())] == [0, 1, 2]
 
 
 def test_one_picture(tmp_path):
@@ -209,16 +243,91 @@ def test_directory_of_pictures(tmp_path):
     assert sorted(p.name for p in (tmp_path / "video.frames").iterdir()) == ["clip_000000.jpg", "clip_000001.jpg"]
 
 
-def test_source_is_never_overwritten(tmp_path):
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"precious")
-    with pytest.raises(SinkError, match="is the source itself"):
-        open_sink(clip, Scene(name=str(clip)))
-    picture = tmp_path / "a.jpg"
-    picture.write_bytes(b"precious")
-    with pytest.raises(SinkError, match="overwrite its own source"):
-        write(tmp_path, [frame(name=str(picture))], Scene(still=True))
-    assert clip.read_bytes() == picture.read_bytes() == b"precious"
+def test_pictures_of_a_directory_never_share_a_name(tmp_path):
+    for name in ("a.jpg", "a.png", "a_000001.jpg"):
+        still(tmp_path / "in" / name)
+    source = open_source(tmp_path / "in")
+    write(tmp_path / "out", source, source)
+    assert sorted(contents(tmp_path / "out")) == ["a.jpg", "a_000001.jpg", "a_000001_000002.jpg"]
+
+
+@pytest.mark.parametrize("name", ["-", "camera 0", "http://camera.local/now.jpg"])
+def test_directory_of_an_earlier_run_is_written_again(tmp_path, name):
+    for _ in range(2):
+        write(tmp_path / "out", [frame(name=name)], Scene(name=name))
+    assert len(contents(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "target"),
+    [
+        ("one/p.jpg", "one/p.jpg"),
+        ("one", "one/p.jpg"),
+        ("one/*.jpg", "two/../one/p.jpg"),
+        ("one/p.jpg", "link.png"),
+        ("two", "two"),
+        ("two", "two/"),
+    ],
+)
+def test_pictures_that_are_read_are_never_overwritten(tmp_path, monkeypatch, spec, target):
+    """However the file is reached, and also when the drawing of another picture would take its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/p.jpg", "two/p.bmp", "two/p.jpg"):
+        still(Path(name))
+    Path("link.png").symlink_to("one/p.jpg")
+    before = contents(Path("one")), contents(Path("two"))
+    with open_source(spec, max_frames=1) as source, pytest.raises(SinkError, match="is a file of the source itself"):
+        write(target, source, source)
+    assert (contents(Path("one")), contents(Path("two"))) == before
+
+
+@pytest.mark.parametrize("sink", [JsonlSink, CsvSink, CocoSink])
+@pytest.mark.parametrize("options", [{}, {"live": True}, {"max_frames": 1}], ids=str)
+def test_video_that_is_read_is_never_overwritten(tmp_path, sink, options):
+    clip = tmp_path / "clip.avi"
+    write(clip, [frame()])
+    before = clip.read_bytes()
+    with open_source(clip, **options) as source:
+        with pytest.raises(SinkError, match="is a file of the source itself"):
+            open_sink(clip, source)
+        with pytest.raises(SinkError, match="is a file of the source itself"):
+            sink(clip, source)
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["png", "webm", "jsonl", "json", "csv"])
+def test_names_may_be_as_long_as_the_system_allows(tmp_path, suffix):
+    path = tmp_path / f"{'n' * (254 - len(suffix))}.{suffix}"
+    write(path, [frame()], Scene(still=True, total=1))
+    assert list(contents(tmp_path)) == [path.name]
+
+
+@pytest.mark.parametrize("target", ["n" * 300, *(f"{'n' * 300}.{kind}" for kind in ("png", "mp4", "jsonl", "json"))])
+def test_longer_names_are_one_clear_line(tmp_path, target):
+    with pytest.raises(SinkError, match=r"cannot write .*File name too long"):
+        open_sink(tmp_path / target, Scene(total=1))
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.mp4", "out.jsonl", "out"])
+def test_folder_that_may_not_be_entered_is_one_clear_line(tmp_path, name):
+    from permissions import locked  # not where the scripts above import this module
+
+    with locked(tmp_path), pytest.raises(SinkError, match=r"cannot write .*Permission denied"):
+        open_sink(tmp_path / name, Scene(total=1))
+
+
+def test_video_name_that_is_not_utf8_is_refused(tmp_path):
+    """OpenCV would end the process."""
+    with pytest.raises(SinkError, match="the name is not UTF-8"):
+        open_sink(f"{tmp_path}/lat\udce4out.mp4", Scene())
+
+
+def test_source_name_that_is_not_utf8_is_kept_in_records(tmp_path):
+    name = "lat\udce4.jpg"
+    write(tmp_path / "out.jsonl", [frame(name=name)])
+    write(tmp_path / "out.csv", [frame(name=name)])
+    assert json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["source"] == name
+    assert r"lat\udce4.jpg" in (tmp_path / "out.csv").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +341,8 @@ def test_source_is_never_overwritten(tmp_path):
         ("/proc/nothing/out.csv", "cannot write"),
         ("mjpeg://127.0.0.1:notaport", "mjpeg://HOST:PORT"),
         ("mjpeg://127.0.0.1:99999", "mjpeg://HOST:PORT"),
+        ("mjpeg://[", "mjpeg://HOST:PORT"),
+        ("mjpeg://ü..b:0", "cannot serve on ü..b:0"),
     ],
 )
 def test_bad_target_is_one_clear_line(tmp_path, monkeypatch, target, message):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -47,6 +50,13 @@ def test_video_gives_every_frame_in_order(tmp_path):
 @pytest.mark.parametrize("name", ["日本 é жук.mp4", "100% [a].mp4"])
 def test_video_path_of_any_letters(tmp_path, name):
     assert len(list(open_source(write_video(tmp_path / name)))) == FRAMES
+
+
+@pytest.mark.parametrize("live", [None, True])
+def test_video_name_that_is_not_utf8_is_refused(tmp_path, live):
+    path = write_video(tmp_path / "clip.avi", codec="MJPG").rename(tmp_path / os.fsdecode(b"lat\xe4.avi"))
+    with pytest.raises(SourceError, match=r"cannot open .*the name is not UTF-8; rename it"):
+        open_source(path, live=live)
 
 
 def test_loop_goes_on_counting(tmp_path):
@@ -172,6 +182,8 @@ def test_glob(tmp_path):
         ("-", "--pipe-size"),
         ("/dev/video99", "/dev/video99"),
         ("97", "camera 97 cannot be opened"),
+        ("x" * 300 + ".mp4", "file name too long: x"),
+        ("~nobody.mp4", "no such file or directory: ~nobody.mp4"),
     ],
 )
 def test_bad_source_is_one_clear_line(tmp_path, monkeypatch, capfd, spec, message):
@@ -183,6 +195,35 @@ def test_bad_source_is_one_clear_line(tmp_path, monkeypatch, capfd, spec, messag
         list(open_source(spec))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+def test_name_that_begins_like_a_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "~nobody.png", np.zeros((4, 5, 3), np.uint8))
+    (frame,) = open_source("~nobody.png")
+    assert frame.name == "~nobody.png"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(list(open_source("~/~nobody.png"))) == 1
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A folder that may not be entered, not even by root."""
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(("name", "message"), [("p.jpg", "permission denied: "), ("*.jpg", "nothing matches ")])
+def test_folder_that_may_not_be_entered_is_told(locked, name, message):
+    with pytest.raises(SourceError, match=message):
+        open_source(locked / name)
 
 
 def test_csi_says_what_is_missing():
@@ -201,3 +242,30 @@ def test_pipe(caplog):
     assert len(frames) == 2 and np.array_equal(frames[1].image, image)
     with pytest.raises(SourceError, match="--pipe-size"):
         list(PipeSource((400, 300), stream=io.BytesIO(b"too short")))
+
+
+IN_A_THREAD = """
+import sys, threading
+from humar_edge.runtime.sources.pipe import PipeSource
+source, first = iter(PipeSource((1000, 500))), threading.Event()
+def read():
+    for frame in source:
+        first.set()
+threading.Thread(target=read, daemon=True).start()
+assert first.wait(20)
+"""
+
+
+def test_stalled_pipe_does_not_abort_the_program():
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_THREAD], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(bytes(1_500_000) + b"a piece of the next")
+        process.stdin.flush()
+        assert (process.wait(30), process.stderr.read()) == (0, b"")
+
+
+def test_pipe_without_standard_input():
+    code = "from humar_edge.runtime.sources.pipe import PipeSource; PipeSource((4, 3))"
+    closed = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" <&-', sys.executable, code], capture_output=True, text=True)
+    assert "SourceError: cannot read standard input" in closed.stderr

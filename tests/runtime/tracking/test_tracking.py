@@ -107,6 +107,17 @@ def test_tracker_bridges_a_weak_moment_but_not_a_leap():
     assert back.found and np.allclose(back.box_xyxy, (500, 50, 600, 450))
 
 
+def test_another_resolution_is_another_view():
+    tracker = PersonTracker(0.5)
+    tracker.update(person(), 0.0)
+    weak = tracker.update(person(box=(10, 10, 30, 90), score=0.2, size=(120, 160)), 0.1)
+    assert weak.frame_size == (120, 160) and np.allclose(weak.box_xyxy, (10, 10, 30, 90))
+    tracker = PersonTracker(0.5)
+    tracker.update(person(), 0.0)
+    overlapping = tracker.update(person(box=(100, 50, 180, 440), size=(960, 1280)), 0.03)
+    assert np.allclose(overlapping.box_xyxy, (100, 50, 180, 440))  # not smoothed across the change
+
+
 def test_another_person_is_not_reached_gradually():
     tracker = PersonTracker(0.5)
     for index in range(10):
