@@ -23,7 +23,7 @@ def parse_size(text: str) -> tuple[int, int]:
         ConfigError: It is neither.
     """
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise ConfigError(f"image size '{text}' is neither a number nor HEIGHTxWIDTH")
     return int(sides[0]), int(sides[-1])
 

@@ -70,4 +70,4 @@ def command(
         click.echo(
             f"{split}: {count['scenes']} scenes, {count['captions']} captions, {count['absent']} of them fit nobody"
         )
-    click.echo(f"wrote {out}; next: humar-edge data {out}")
+    click.echo(f"wrote {out}; next: humar-edge data check {out}")

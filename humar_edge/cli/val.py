@@ -46,7 +46,7 @@ def command(
     from humar_edge.evaluation.evaluator import Evaluator
     from humar_edge.evaluation.predictors import open_predictor
     from humar_edge.evaluation.report import result_document, write_json, write_report
-    from humar_edge.evaluation.run import choose_entries, evaluate
+    from humar_edge.evaluation.run import choose_entries, evaluate, require_some
     from humar_edge.evaluation.tables import metric_tables
 
     index = RefHumanIndex.load(data, split)
@@ -56,6 +56,7 @@ def command(
         click.echo(f"{len(entries)} entries on {predictor.backend} ({predictor.device})", err=True)
         evaluator = Evaluator(threshold=predictor.threshold, keep_masks=report is not None)
         skipped = evaluate(predictor, entries, evaluator, prompt, step)
+    require_some(entries, skipped)
     setup = {
         "model": str(model or "embedded"),
         "data": str(data),

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational
-from humar_edge.data.refhuman import Entry, read_image
+from humar_edge.data.refhuman import Entry, read_annotated
 from humar_edge.errors import DataError
 
 VAGUE = frozenset(
@@ -81,7 +81,8 @@ def paste_person(
     """Paste somebody of another picture beside the people of this one.
 
     Captions that the newcomer makes doubtful go: those about places or about others, and those without a definite word
-    of their own. Nothing changes where the newcomer has no mask, finds no room, or is described too much like somebody.
+    of their own. Nothing changes where the newcomer has no mask of polygons, finds no room, or is described too much
+    like somebody, nor where its picture cannot be read or is of another size than annotated.
 
     Args:
         image: uint8 [H,W,3] RGB.
@@ -107,7 +108,7 @@ def paste_person(
         return image, entries
     scale, shift = place
     try:
-        picture = read_image(donor.image_path)[..., ::-1]
+        picture = read_annotated([donor])[..., ::-1]
     except DataError:
         return image, entries
     result = _draw(image, np.ascontiguousarray(picture), donor, scale, shift)

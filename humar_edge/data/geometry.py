@@ -101,6 +101,16 @@ class Placement:
             mask |= polygon_mask(self.points(polygon) / stride, side, side)
         return mask.astype(np.uint8)
 
+    def mask(self, mask: np.ndarray, stride: int) -> np.ndarray:
+        """A bool [H,W] mask on the canvas at 1/stride of its size, like `polygons`: what lies under a cell's centre."""
+        centres = (np.arange(self.size // stride) + 0.5) * stride
+        x, y = (centres - self.shift_x) / self.scale, (centres - self.shift_y) / self.scale
+        columns, rows = (np.floor(axis).astype(int) for axis in (self.width - x if self.flip else x, y))
+        # one row and column of background around stand for all that is outside
+        height, width = mask.shape
+        around = np.pad(mask, 1)
+        return around[np.ix_(rows.clip(-1, height) + 1, columns.clip(-1, width) + 1)].astype(np.uint8)
+
 
 def fit(width: int, height: int, size: int, flip: bool = False) -> Placement:
     """The run time's letterbox: as large as fits, in the top-left corner."""

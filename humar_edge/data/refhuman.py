@@ -68,6 +68,10 @@ class Entry:
         x, y, w, h = self.bbox
         return np.array([x, y, x + w, y + h], dtype=np.float32)
 
+    def fits(self, picture: np.ndarray) -> bool:
+        """Whether a picture [H,W,...] has the size that was annotated; else all places in it are wrong."""
+        return picture.shape[:2] == (self.height, self.width)
+
     def mask(self) -> np.ndarray:
         """The person's mask, bool [height, width]; empty when absent or not annotated."""
         return segmentation_mask(self.segmentation, self.height, self.width)
@@ -122,19 +126,22 @@ class RefHumanIndex(Sequence[Entry]):
         content = _read_json(root, split)
         annotations: dict[Any, list[dict[str, Any]]] = {}
         for annotation in content["annotations"]:
-            annotations.setdefault(annotation.get("image_id"), []).append(annotation)
+            annotations.setdefault(_key(annotation.get("image_id")), []).append(annotation)
         names = content.get("attributes")
         index = cls(root, split, [], attributes=tuple(map(str, names)) if isinstance(names, list) else ())
         pictures: dict[str, Path | None] = {}
         seen: set[Any] = set()
         for image in content["images"]:
             name = str(image.get("file_name", ""))
+            key = _key(image.get("id"))
             try:
-                if image.get("id") in seen:
+                if key is None:
+                    raise _Broken("bad id")
+                if key in seen:
                     raise _Broken("id used twice")
-                seen.add(image.get("id"))
+                seen.add(key)
                 path = _picture_path(root / "images", name, pictures)
-                found = annotations.get(image.get("id"), [])
+                found = annotations.get(key, [])
                 index.entries.append(_entry(image, path, found, index.repaired, len(index.attributes)))
             except _Broken as reason:
                 index.skipped[str(reason)] += 1
@@ -172,6 +179,21 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8)
 
 
+def read_annotated(entries: Sequence[Entry]) -> np.ndarray:
+    """Read the one picture of some entries, as `read_image` does.
+
+    Raises:
+        DataError: it cannot be read, or is of another size than an entry says.
+    """
+    path = entries[0].image_path
+    image = read_image(path)
+    for entry in entries:
+        if not entry.fits(image):
+            sizes = f"{image.shape[1]}x{image.shape[0]}, annotated {entry.width}x{entry.height}"
+            raise DataError(f"{path} is of another size than annotated ({sizes})")
+    return image
+
+
 def available_splits(directory: str | Path) -> list[str]:
     """Names of the splits in a folder, `train` first."""
     names = [path.stem.removeprefix("RefHuman_") for path in Path(directory).glob("RefHuman_*.json")]
@@ -205,6 +227,16 @@ def _is_records(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
+def _key(value: Any) -> Any:
+    """An id as it is looked up, None for what is no id, such as a list."""
+    return value if isinstance(value, str | int | float) else None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text has no half of a pair of surrogates, such as half an emoji, which JSON can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _picture_path(folder: Path, name: str, known: dict[str, Path | None]) -> Path:
     """Path of an existing picture below the folder; `known` remembers the answers, since captions share pictures."""
     if not name:
@@ -228,6 +260,8 @@ def _entry(
     caption = image.get("caption")
     if not isinstance(caption, str) or not caption.strip():
         raise _Broken("no caption")
+    if not _is_unicode(caption):
+        raise _Broken("caption is not Unicode")
     usable = [annotation for annotation in found if not annotation.get("iscrowd")]
     if len(usable) != 1:
         reason = "several annotations" if usable else "crowd annotation" if found else "no annotation"

@@ -15,14 +15,13 @@ import numpy as np
 from humar_edge import __version__
 from humar_edge.bundle import MANIFEST, VISION_ENGINE
 from humar_edge.data.refhuman import Entry
-from humar_edge.errors import DataError
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.differences import OutputDifferences
 from humar_edge.evaluation.evaluator import Evaluator, Outcome
 from humar_edge.evaluation.masks import mask_iou
 from humar_edge.evaluation.predictors import FramePredictor
 from humar_edge.evaluation.recorder import Recorder
-from humar_edge.evaluation.run import evaluate
+from humar_edge.evaluation.run import evaluate, require_some
 
 SCHEMA_VERSION = 1
 SAME_PERSON = 0.5
@@ -206,7 +205,7 @@ def compare_predictors(
         on_step: Called after every entry.
 
     Raises:
-        DataError: No entry could be read.
+        DataError: No entry could be used.
     """
     first, second = Evaluator(a.threshold, keep_masks), Evaluator(b.threshold, keep_masks)
     result = Comparison((first, second), max_drop)
@@ -223,8 +222,7 @@ def compare_predictors(
                 result.pairs.append(Pair(first.outcomes[-1], second.outcomes[-1], worst))
             if on_step is not None:
                 on_step()
-    if not result.pairs:
-        raise DataError(f"none of the {len(entries)} pictures could be used: {_reasons(result.skipped)}")
+    require_some(entries, result.skipped)
     return result
 
 
@@ -281,7 +279,3 @@ def _short(outcome: Outcome) -> dict[str, Any]:
         return {"score": outcome.score}
     mask = mask_iou(*outcome.overlap) if outcome.overlap else None
     return {"score": outcome.score, "oks": outcome.oks, "box_iou": outcome.box_iou, "mask_iou": mask}
-
-
-def _reasons(skipped: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())

@@ -64,10 +64,27 @@ def evaluate(
                 frame = np.empty(0)
         if not frame.size:
             skipped["unreadable picture"] += 1
-        elif frame.shape[:2] != (entry.height, entry.width):
+        elif not entry.fits(frame):
             skipped["picture of another size than annotated"] += 1
         else:
             evaluator.update(entry, predict_entry(predictor, entry, frame, prompt))
         if on_step is not None:
             on_step()
     return skipped
+
+
+def reasons(skipped: Counter[str]) -> str:
+    """What `evaluate` returned, in words."""
+    return ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())
+
+
+def require_some(entries: Sequence[Entry], skipped: Counter[str]) -> None:
+    """Fail where nothing was evaluated.
+
+    Raises:
+        DataError: `skipped`, which `evaluate` returned, is all of the entries.
+    """
+    if skipped.total() >= len(entries):
+        raise DataError(
+            f"none of the {len(entries)} entries could be used ({reasons(skipped)}); run: humar-edge data check DIR"
+        )

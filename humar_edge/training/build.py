@@ -116,7 +116,7 @@ def load_network(path: Path, *, text_source: str | None = None) -> tuple[Any, di
 
     Args:
         path: Checkpoint folder.
-        text_source: Where a frozen text encoder comes from; default: as in training. A trained one is in the folder.
+        text_source: Where a text encoder comes from that the folder does not hold: frozen, and published.
 
     Returns:
         A `HumarNet`, or for the original transformer a `ReferringUniPHD`; and the state.

@@ -45,7 +45,7 @@ def save(
     optimizer: Any,
     state: dict[str, Any],
     *,
-    keep: int = 1,
+    keep: int | None = None,
 ) -> None:
     """Write a checkpoint folder; until it is complete, the previous one stays.
 
@@ -55,7 +55,8 @@ def save(
         average: Their exponential moving average, the weights to use.
         optimizer: For resuming; None leaves it out.
         state: JSON-compatible: combination, components, sizes, step, metrics.
-        keep: Checkpoints to keep, this one included; earlier ones become `step-N` beside it.
+        keep: Checkpoints of the run to keep, this one included; earlier ones become `step-N` beside it. None: it has
+            no history, what it replaces is gone, and what lies beside it is not its own.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -84,8 +85,11 @@ def save(
         raise CheckpointError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _retire(old: Path, keep: int, step: int | None) -> None:
+def _retire(old: Path, keep: int | None, step: int | None) -> None:
     """Keep a replaced checkpoint under its step, and delete those beyond the last `keep - 1`."""
+    if keep is None:
+        shutil.rmtree(old, ignore_errors=True)
+        return
     worth = keep > 1
     try:
         reached = int(read_state(old).get("step", 0))
@@ -159,8 +163,8 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def locate(path: Path) -> Path:
     """The folder of a checkpoint, or of the one it was replacing when the writer was killed."""
-    path = Path(os.path.abspath(path))  # "." has no name
-    for folder in (path, path.with_name(f"{path.name}.old")):
+    whole = Path(os.path.abspath(path))  # "." has no name
+    for folder in (whole, whole.with_name(f"{whole.name}.old")):
         if (folder / STATE).is_file():
             return folder
     raise CheckpointError(f"{path} is not a checkpoint folder (no {STATE})")

@@ -109,6 +109,7 @@ def distill(**options: Any) -> str | None:
         text_source=options["text_source"],
         pretrained=options["pretrained"],
         weights=options["backbone_weights"],
+        begun=checkpoint.candidates(options["output"] / "text") if options["resume"] else (),
     )
     found.state["taught_by"] = checkpoint.read_state(options["teacher"]).get("combo")
     for module in (found.teacher, found.student, found.encoder):

@@ -24,7 +24,7 @@ from humar_edge.models.text import TextEncoder, build_text_encoder
 from humar_edge.models.transformers.light import Pyramid
 from humar_edge.training.batch import Batch
 from humar_edge.training.build import build_network, describe, load_network
-from humar_edge.training.texts import FROM_SCRATCH, open_encoder
+from humar_edge.training.texts import FROM_SCRATCH, open_encoder, stored_encoder
 
 ENCODERS = ("neck.", "text.")
 """Parts of a light transformer that belong to the encoders: they are learned, all others are copied."""
@@ -56,11 +56,19 @@ class Pair:
 
 
 def _encoder(
-    combo: Combo, same: bool, teacher: HumarNet, entries: Sequence[Entry], source: Path | None, pretrained: bool
+    combo: Combo,
+    same: bool,
+    teacher: HumarNet,
+    entries: Sequence[Entry],
+    source: Path | None,
+    pretrained: bool,
+    begun: Sequence[Path],
 ) -> TextEncoder:
     """The student's text encoder to start from."""
     if same:
         return teacher.text_encoder  # type: ignore[return-value]
+    if (stored := stored_encoder(combo.text_encoder_type, begun)) is not None:
+        return stored
     if combo.text_encoder_type in FROM_SCRATCH and source is None:
         return open_encoder(combo.text_encoder_type, entries, None)
     untrained = source is None and not pretrained
@@ -77,6 +85,7 @@ def pair(
     text_source: Path | None = None,
     pretrained: bool = False,
     weights: Path | None = None,
+    begun: Sequence[Path] = (),
 ) -> Pair:
     """Open a teacher and build a student around what lies behind its encoders.
 
@@ -89,9 +98,10 @@ def pair(
         text_source: Folder of the student's text encoder.
         pretrained: Start from published weights of backbone and text encoder instead of random ones.
         weights: File with weights of the student's backbone.
+        begun: Checkpoints of a run that is continued, best first; they hold the student's text encoder, if it learns.
 
     Raises:
-        CheckpointError: The teacher cannot be read.
+        CheckpointError: The teacher cannot be read, or the run is of another text encoder.
         ConfigError: The teacher is of another family, or of other widths.
     """
     teacher, found = load_network(path)
@@ -104,7 +114,7 @@ def pair(
     combo = replace(combo, overrides=dict(found.get("overrides", {})))
     length = int(found.get("token_length", 32))
     same = combo.text_encoder_type == found["components"]["text_encoder_type"] and text_source is None
-    encoder = _encoder(combo, same, teacher, entries, text_source, pretrained)
+    encoder = _encoder(combo, same, teacher, entries, text_source, pretrained, begun)
     state = describe(name, combo, size, length)
     inside = not same or "text_encoder" in found
     if inside:

@@ -18,6 +18,7 @@ from humar_edge.training.batch import Batch, collate
 from humar_edge.training.samples import Sample, SampleMaker
 
 TRIES = 20
+"""Pictures in a row that cannot be read: then the data set is no good."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Order:
 
 @dataclass
 class Samples(Dataset):
-    """Samples by key; a picture that cannot be read, or shows nobody after cropping, gives way to the next one.
+    """Samples by key; a picture that cannot be used, or has no prompt after cropping, gives way to a random one.
 
     Attributes:
         maker: Makes them.
@@ -64,8 +65,7 @@ class Samples(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Sample, dict[Path, str]]:
         index, seed = key
         met: dict[Path, str] = {}
-        for offset in range(TRIES):
-            number = (index + offset) % len(self.maker)
+        for number in self._turn(index, seed):
             path = self.maker.groups[number][0].image_path
             if path in self.broken:
                 continue
@@ -73,10 +73,18 @@ class Samples(Dataset):
                 sample = self.maker.make(number, seed)
             except DataError as error:
                 met[path] = self.broken[path] = str(error)
+                if len(met) == TRIES:
+                    break
                 continue
             if sample.targets:
                 return sample, met
-        raise DataError(f"{TRIES} pictures in a row cannot be used, from {path} back; run: humar-edge data check DIR")
+        why = next(iter(self.broken.values()), "no prompts")
+        raise DataError(f"too many pictures cannot be used ({why}); run: humar-edge data check DIR")
+
+    def _turn(self, index: int, seed: int) -> Iterator[int]:
+        """A picture, and those to try instead: not its neighbours, or what follows bad ones would be seen too often."""
+        yield index
+        yield from np.random.default_rng([seed, index]).permutation(len(self.maker)).tolist()
 
 
 def _join(made: list[tuple[Sample, dict[Path, str]]]) -> tuple[Batch, dict[Path, str]]:
@@ -111,7 +119,7 @@ class Stream:
     def __next__(self) -> Batch:
         batch, broken = next(self._batches)
         for path in broken.keys() - self._seen:
-            self.broken["picture that cannot be read"] += 1
+            self.broken["picture that cannot be read or is of another size than annotated"] += 1
             self._seen.add(path)
         return batch
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,7 @@ class Trainer:
         return bool(self.accelerator.is_main_process)
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint folder: weights, average, optimizer, step.
+        """Continue from a checkpoint folder: weights, average, optimizer, step; rates and decay are the recipe's.
 
         Nothing else is needed: the order of the data and all random numbers follow from seed, step and process.
 
@@ -105,6 +105,7 @@ class Trainer:
         state = checkpoint.read_state(path)
         weights, average = checkpoint.read_weights(path, checkpoint.WEIGHTS), checkpoint.read_weights(path)
         optimizer = checkpoint.read_optimizer(path)
+        asked = [{name: group[name] for name in ("base", "weight_decay")} for group in self.optimizer.param_groups]
         try:
             self.network.load_state_dict(weights)
             self.optimizer.load_state_dict(optimizer)
@@ -113,6 +114,8 @@ class Trainer:
                 f"{path} does not continue this run ({checkpoint.reason(error)}); give the options of its "
                 "start, another --output, or --init to take its weights alone"
             ) from error
+        for group, wanted in zip(self.optimizer.param_groups, asked, strict=True):
+            group.update(wanted)  # the optimizer's state has those of the run that wrote it
         self.average.tensors = {key: value.to(self.device) for key, value in average.items()}
         if self.accelerator.scaler is not None and "scaler" in state:
             self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -210,7 +213,10 @@ class Trainer:
         sums, bad = torch.zeros(len(names), device=self.device), None
         for number, batch in enumerate(passes, 1):
             with nullcontext() if number == len(passes) else self.accelerator.no_sync(self.model):
-                parts = self.model(batch)
+                try:
+                    parts = self.model(batch)
+                except FloatingPointError:  # UniPHD's matching; without its losses other processes cannot go on either
+                    self._give_up(batch)
                 values = torch.stack([parts[name].float() for name in names]) / len(passes)
                 self.accelerator.backward(values.sum())
             sums += values.detach()
@@ -230,7 +236,7 @@ class Trainer:
             self.stopped = request.name or "a signal"
         return dict(zip(names, agreed[3:], strict=True)) | {"loss": sum(agreed[3:])}
 
-    def _give_up(self, bad: Batch | None) -> None:
+    def _give_up(self, bad: Batch | None) -> NoReturn:
         path = self.output / f"bad_batch{self.accelerator.process_index or ''}.pt"
         if bad is not None:
             torch.save(vars(bad), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ LEAST: dict[str, float] = {
     "seed": 0,
 }
 """Option -> the least value that makes sense."""
+MOST: dict[str, int] = {
+    "epochs": 10**9,
+    "seed": 2**32 - 1,  # with step and process it makes up the 64 bits of PyTorch's seeds
+}
+"""Option -> the largest value."""
 ABOVE_ZERO = ("minutes", "epochs", "clip", "threads")
 SHARES = ("dropout", "average", "paste", "foreign", "negatives")
 """Options that are probabilities or shares."""
@@ -57,8 +63,12 @@ def check(options: dict[str, Any]) -> None:
     """
     for name, least in LEAST.items():
         value = options.get(name)
-        if value is not None and not (math.isfinite(value) and value >= least):
+        if value is not None and not least <= value < math.inf:
             raise ConfigError(f"{_option(name)} {value}: must be at least {least:g}")
+    for name, most in MOST.items():
+        value = options.get(name)
+        if value is not None and value > most:
+            raise ConfigError(f"{_option(name)} {value}: must be at most {most}")
     for name in ABOVE_ZERO:
         value = options.get(name)
         if value is not None and not value > 0:
@@ -78,12 +88,27 @@ def check(options: dict[str, Any]) -> None:
         value = options.get(name)
         if value is not None and value not in known:
             raise ConfigError(f"{_option(name)} {value}: known are {', '.join(known)}")
+    if options.get("output") is not None:
+        _check_output(options["output"])
     teacher = options.get("teacher")
     if teacher is not None and not Path(teacher).is_dir():
         raise ConfigError(f"--teacher {teacher}: no such checkpoint folder")
     for folder in options.get("folders", ()):
         if not Path(folder).is_dir():
             raise ConfigError(f"--data {folder}: no such folder")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder that cannot be made or written, before any work; it is not made yet."""
+    places = (output, *output.absolute().parents)
+    try:
+        nearest = next(place for place in places if place.exists() or place.is_symlink())
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ConfigError(f"--output {output}: {error.strerror}") from error
+    if not nearest.is_dir():
+        raise ConfigError(f"--output {output}: {nearest} is not a folder; give another --output")
+    if not os.access(nearest, os.W_OK):
+        raise ConfigError(f"--output {output}: {nearest} cannot be written; give another --output")
 
 
 def prompt_mix(text: str | None) -> dict[str, float]:

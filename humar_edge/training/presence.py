@@ -86,20 +86,26 @@ def calibrate(
         size: Input height and width.
         entries: Captions of present and absent people that were not trained on.
         token_length: Tokens per prompt.
+
+    Raises:
+        DataError: Those that could be used lack present or absent people; the network is as it was.
     """
     scale, shift = network.transformer.score_scale, network.transformer.score_shift
+    a, b = scale.item(), shift.item()
     with torch.no_grad():
         scale.fill_(1.0)
         shift.fill_(0.0)
     evaluator = Evaluator()
-    evaluate(TorchPredictor(network, size, token_length), entries, evaluator)
-    scores = np.clip(np.array([outcome.score for outcome in evaluator.outcomes], np.float64), 1e-9, 1 - 1e-9)
-    present = np.array([not outcome.entry.absent for outcome in evaluator.outcomes], bool)
-    logits = np.log(scores / (1 - scores))
-    a, b = platt(logits, present)
-    with torch.no_grad():
-        scale.fill_(a)
-        shift.fill_(b)
+    try:
+        evaluate(TorchPredictor(network, size, token_length), entries, evaluator)
+        scores = np.clip(np.array([outcome.score for outcome in evaluator.outcomes], np.float64), 1e-9, 1 - 1e-9)
+        present = np.array([not outcome.entry.absent for outcome in evaluator.outcomes], bool)
+        logits = np.log(scores / (1 - scores))
+        a, b = platt(logits, present)
+    finally:
+        with torch.no_grad():
+            scale.fill_(a)
+            shift.fill_(b)
     best = best_f1(1 / (1 + np.exp(-(a * logits + b))), present)
     # rounded down, so that the person whose score it is still counts as found
     return PresenceFit(a, b, math.floor(best["threshold"] * 1000) / 1000, best["f1"])

@@ -13,7 +13,8 @@ from humar_edge.data.captions import is_relational, mirror, paraphrase
 from humar_edge.data.foreign import foreign_negative, paste_person
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
 from humar_edge.data.photometric import jitter
-from humar_edge.data.refhuman import Entry, read_image
+from humar_edge.data.refhuman import Entry, read_annotated, read_image
+from humar_edge.errors import DataError
 
 MASK_STRIDE = 2
 """Target masks are kept at half the canvas."""
@@ -87,7 +88,7 @@ class SampleOptions:
         prompts: Prompts per picture at most.
         augment: Move, mirror and jitter the picture, and reword captions.
         positional: Share of prompts given as points or a scribble instead of text.
-        negatives: Share of prompts whose person is absent, at most.
+        negatives: Prompts whose person is absent, at most, over `prompts`; a fraction of a prompt is a chance.
         augmentation: A key of `AUGMENTATIONS`.
         points: Share of single points among the positional prompts; the rest are scribbles.
         paste: Share of pictures that get a person of another picture.
@@ -131,20 +132,27 @@ class SampleMaker:
         return len(self.groups)
 
     def make(self, index: int, seed: int) -> Sample:
-        """Sample of group `index`; the same seed gives the same sample."""
+        """Sample of group `index`, perhaps without prompts; the same seed gives the same sample.
+
+        Raises:
+            DataError: The picture cannot be read, or is of another size than annotated.
+        """
         rng = np.random.default_rng([seed, index])
         entries = self.groups[index]
-        image = np.ascontiguousarray(read_image(entries[0].image_path)[..., ::-1])
+        absent = int(self.options.negatives * self.options.prompts + rng.random())
+        if not absent and all(entry.absent for entry in entries):
+            return _sample(np.empty((0, 0, 3), np.uint8), [], rng)
+        image = np.ascontiguousarray(read_annotated(entries)[..., ::-1])
         if self.options.augment:
             image, entries = self._enrich(image, entries, rng)
             for _ in range(8):
                 place, canvas = self._place(image, entries, rng)
                 region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
-                targets = self._targets(entries, place, region, rng)
+                targets = self._targets(entries, place, region, absent, rng)
                 if targets:
                     return _sample(jitter(place.image(image, canvas), rng, self.far.light), targets, rng)
         place = fit(image.shape[1], image.shape[0], self.options.size)
-        return _sample(place.image(image), self._targets(entries, place, None, rng), rng)
+        return _sample(place.image(image), self._targets(entries, place, None, absent, rng), rng)
 
     def _enrich(
         self, image: np.ndarray, entries: list[Entry], rng: np.random.Generator
@@ -186,22 +194,30 @@ class SampleMaker:
         return Placement(scale, -left * scale, -corner[1] * scale, flip, width, self.options.size)
 
     def _filler(self, rng: np.random.Generator) -> np.ndarray:
-        """A canvas covered by a random picture without people."""
-        picture = read_image(self.fillers[rng.integers(len(self.fillers))])[..., ::-1]
+        """A canvas covered by a random picture without people, or the next one that can be read."""
         size = self.options.size
+        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
+        first = int(rng.integers(len(self.fillers)))
+        for path in self.fillers[first:] + self.fillers[:first]:
+            try:
+                picture = read_image(path)[..., ::-1]
+                break
+            except DataError:
+                continue
+        else:
+            return canvas
         scale = size / min(picture.shape[:2]) * rng.uniform(1.0, 1.4)
         picture = cv2.resize(np.ascontiguousarray(picture), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         y, x = (int(rng.integers(side - size + 1)) if side > size else 0 for side in picture.shape[:2])
-        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
         part = picture[y : y + size, x : x + size]
         canvas[: part.shape[0], : part.shape[1]] = part
         return canvas
 
     def _targets(
-        self, entries: list[Entry], place: Placement, region: np.ndarray | None, rng: np.random.Generator
+        self, entries: list[Entry], place: Placement, region: np.ndarray | None, absent: int, rng: np.random.Generator
     ) -> list[Target]:
-        """Up to `prompts` prompts that are still true after the placement."""
-        size, absent = self.options.size, 0
+        """Up to `prompts` prompts that are still true after the placement, at most `absent` of them for nobody."""
+        size = self.options.size
         targets: list[Target] = []
         shares = {
             index: visible_share(place.box(entry.box_xyxy), size, region)
@@ -213,7 +229,7 @@ class SampleMaker:
             entry = entries[index]
             if len(targets) == self.options.prompts:
                 break
-            if entry.absent and absent >= self.options.negatives * self.options.prompts:
+            if entry.absent and not absent:
                 continue
             cut = not entry.absent and shares[index] < 0.45
             if self.options.augment and (cut or (not whole and not entry.absent and is_relational(entry.caption))):
@@ -221,7 +237,7 @@ class SampleMaker:
             target = self._target(entry, place, rng)
             if target is not None:
                 targets.append(target)
-                absent += entry.absent
+                absent -= entry.absent
         return targets
 
     def _target(self, entry: Entry, place: Placement, rng: np.random.Generator) -> Target | None:
@@ -232,9 +248,11 @@ class SampleMaker:
         if entry.absent:
             mask = np.zeros((size // MASK_STRIDE, size // MASK_STRIDE), np.uint8)
             return Target(caption, True, np.zeros(4, np.float32), np.zeros((17, 3), np.float32), mask, False, None)
-        has_mask = isinstance(entry.segmentation, tuple) and entry.has_mask
-        if has_mask:
-            mask = place.polygons(entry.segmentation, MASK_STRIDE)  # type: ignore[arg-type]
+        if entry.has_mask:
+            if isinstance(entry.segmentation, tuple):
+                mask = place.polygons(entry.segmentation, MASK_STRIDE)
+            else:
+                mask = place.mask(entry.mask(), MASK_STRIDE)
             rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
             if not len(rows) or mask.sum() < 8:
                 return None
@@ -250,4 +268,4 @@ class SampleMaker:
             if rng.random() < self.options.points:
                 stroke = np.repeat(stroke[rng.integers(len(stroke))][None], len(stroke), 0)
             points = (place.points(stroke) / size).clip(0, 1)
-        return Target(caption, False, box / np.float32(size), keypoints, mask, has_mask, points, entry.attributes)
+        return Target(caption, False, box / np.float32(size), keypoints, mask, entry.has_mask, points, entry.attributes)

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from humar_edge.combos import Combo, resolve
+from humar_edge.data.refhuman import Entry
 from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables
@@ -34,23 +35,44 @@ from humar_edge.training.samples import SampleMaker, SampleOptions, group_by_ima
 from humar_edge.training.sources import list_pictures, open_indices
 from humar_edge.training.step import LightStep, LiveText
 from humar_edge.training.text_cache import TextCache, short_tokenizer
-from humar_edge.training.texts import is_trained, open_encoder
+from humar_edge.training.texts import is_trained, open_encoder, stored_encoder
 from humar_edge.training.validation import Validator, figures_of
 from humar_edge.training.whitening import whiten
 
 TOKENS = 32
+TEXT = "text_encoder."
+"""Begins the names of a light network's weights of its text encoder."""
 LIGHT_PROMPTS, ORIGINAL_PROMPTS = 5, 1
 """Prompts per picture: the light families share the backbone's pass among them, the original does not."""
 
 
-def _network(options: dict[str, Any], combo: Combo, encoder: Any, trained: bool, attributes: int) -> Any:
-    """The network to train; a frozen text encoder of a light family stays outside."""
+def _beginnings(options: dict[str, Any]) -> list[Path]:
+    """Checkpoints that the run goes on from, best first: its own, then that of `--init`."""
+    begun = checkpoint.candidates(options["output"] / "last") if options["resume"] else []
+    return [*begun, *([options["init"]] if options["init"] else [])]
+
+
+def _encoder(options: dict[str, Any], name: str, entries: list[Entry]) -> tuple[Any, bool]:
+    """The text encoder to start from, and whether it is that of a checkpoint, whose weights are loaded later."""
+    paths = _beginnings(options)
+    stored = stored_encoder(name, paths)
+    if stored is None:
+        return open_encoder(name, entries, options["text_source"]), False
+    if options["text_source"] and paths[0] == options["init"]:
+        raise ConfigError(f"--text-source: {options['init']} of --init has its own text encoder; leave one of them out")
+    return stored, True
+
+
+def _network(
+    options: dict[str, Any], combo: Combo, encoder: Any, trained: bool, attributes: int, *, inside: bool
+) -> Any:
+    """The network to train, its text encoder `inside` or, in a light family, left out."""
     arguments = {"pretrained": options["pretrained"], "weights": options["backbone_weights"]}
     network: Any
     if combo.transformer_type == "original":
         network = build_original(combo, encoder.requires_grad_(trained), **arguments)
     else:
-        network = build_network(combo, encoder if trained else None, encoder.dim, attributes=attributes, **arguments)
+        network = build_network(combo, encoder if inside else None, encoder.dim, attributes=attributes, **arguments)
     if options["freeze_stem"]:
         freeze(network.backbone, STEM)
     if options["only_choice"]:
@@ -70,6 +92,8 @@ def _take(network: nn.Module, path: Path) -> None:
     heads = [name for name in own if name.startswith("attributes.")]
     if any(name not in weights or weights[name].shape != own[name].shape for name in heads):
         weights |= {name: own[name] for name in heads}  # another table, or none: a fresh head
+    if not any(name.startswith(TEXT) for name in weights):  # it was frozen, and is that of the run
+        weights |= {name: value for name, value in own.items() if name.startswith(TEXT)}
     try:
         network.load_state_dict(weights if heads else without_attributes(weights))
     except RuntimeError as error:
@@ -78,8 +102,7 @@ def _take(network: nn.Module, path: Path) -> None:
 
 def _fixed_backbone(options: dict[str, Any]) -> bool:
     """Whether norms of the backbone keep their statistics: as the run or `--init` began, else if it is pretrained."""
-    begun = checkpoint.candidates(options["output"] / "last") if options["resume"] else []
-    for path in (*begun, *([options["init"]] if options["init"] else [])):
+    for path in _beginnings(options):
         try:
             return bool(checkpoint.read_state(path).get("fixed_backbone", True))
         except CheckpointError:
@@ -194,14 +217,16 @@ def train(**options: Any) -> str | None:
     precision = precision_of(options, default_precision(options["device"]))
     accelerator = open_accelerator(precision, options["device"])
     console = Console(width=200, soft_wrap=True, quiet=not accelerator.is_main_process)
-    options["output"].mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options["seed"])
 
     attributes, entries = join_tables(open_indices(options["folders"], "train", console))
     _, val = join_tables(open_indices(options["folders"], "val", console))
-    encoder = open_encoder(combo.text_encoder_type, entries, options["text_source"])
+    encoder, stored = _encoder(options, combo.text_encoder_type, entries)
+    original = combo.transformer_type == "original"
+    # the checkpoint holds every encoder that cannot be had again by its name alone
+    inside = trained or original or stored or options["text_source"] is not None
     count = len(attributes) if options["attribute_weight"] != 0 else 0
-    network = _network(options, combo, encoder, trained, count)
+    network = _network(options, combo, encoder, trained, count, inside=inside)
     if options["init"]:
         _take(network, options["init"])
     counted = {id(p): p.numel() for module in (network, encoder) for p in module.parameters()}
@@ -216,7 +241,6 @@ def train(**options: Any) -> str | None:
     network.to(accelerator.device).to(memory_format=torch.channels_last)
     encoder.to(accelerator.device)
 
-    original = combo.transformer_type == "original"
     prompts = options["prompts"] or (ORIGINAL_PROMPTS if original else LIGHT_PROMPTS)
     extras = {
         key: options[key] for key in ("paste", "foreign", "negatives", "augmentation") if options[key] is not None
@@ -224,7 +248,7 @@ def train(**options: Any) -> str | None:
     sampling = SampleOptions(size=options["imgsz"], prompts=prompts, **mix, **extras)
     maker = SampleMaker(groups, sampling, list_pictures(options["fillers"]))
     state = describe(options["combo"], combo, options["imgsz"], TOKENS)
-    if trained or original:
+    if inside:
         state["text_encoder"] = encoder.description()
     module = _module(options, network, encoder, trained, recipe, accelerator.device)
     module.fixed_backbone = state["fixed_backbone"] = _fixed_backbone(options)
@@ -238,7 +262,7 @@ def train(**options: Any) -> str | None:
         accelerator=accelerator,
         module=module,
     )
-    if not (options["init"] or trained or original):
+    if not (options["init"] or trained or original or stored):
         whiten(network.transformer.text, module.texts, [entry.caption for entry in entries], options["seed"])
         trainer.average = MovingAverage(trainer.network, recipe.average)
     if options["init"]:
@@ -248,7 +272,7 @@ def train(**options: Any) -> str | None:
     if unfolded := trainer.unfold_norms():
         console.print(f"{unfolded} folded norms got statistics of {PICTURES} pictures")
     console.print(_summary(options, plan, recipe, millions, accelerator, len(groups), len(entries)), highlight=False)
-    outside = None if trained or original else encoder
+    outside = None if inside else encoder
     return _run(trainer, Validator(val, options["val_limit"], options["imgsz"], TOKENS, outside), options, console)
 
 
@@ -280,6 +304,7 @@ def _run(trainer: Trainer, validator: Validator, options: dict[str, Any], consol
         trainer.run(Report(None, validator, options["val_every"]))
         trainer.accelerator.wait_for_everyone()
         return trainer.stopped
+    options["output"].mkdir(parents=True, exist_ok=True)
     with Display(options["output"], console, tensorboard=options["tensorboard"]) as display:
         report = Report(display, validator, options["val_every"])
         path = trainer.run(report)

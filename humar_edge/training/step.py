@@ -86,8 +86,8 @@ class LightStep(nn.Module):
         """
         if self.fixed_backbone:
             self.network.backbone.eval()
-        for part in self.network.transformer.children():
-            if not any(parameter.requires_grad for parameter in part.parameters()):
+        for part in (*self.network.transformer.children(), self.network.text_encoder):
+            if part is not None and not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from humar_edge.data.refhuman import Entry
+from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import TorchPredictor
-from humar_edge.evaluation.run import choose_entries, evaluate
+from humar_edge.evaluation.run import choose_entries, evaluate, reasons
 from humar_edge.training.loop import Trainer, averaged
 from humar_edge.training.presence import calibrate
 
@@ -60,10 +62,11 @@ class Validator:
         self.best: float | None = None
 
     def measure(self, network: Any) -> dict[str, Any]:
-        """Summary of a network in evaluation mode, with its text encoder."""
+        """Summary of a network in evaluation mode, with its text encoder, and `skipped`: reason -> entries left out."""
         evaluator = Evaluator()
-        evaluate(TorchPredictor(network, (self.size, self.size), self.token_length), self.entries, evaluator)
-        return evaluator.summary()
+        predictor = TorchPredictor(network, (self.size, self.size), self.token_length)
+        skipped = evaluate(predictor, self.entries, evaluator)
+        return evaluator.summary() | {"skipped": dict(skipped)}
 
     @contextmanager
     def _averaged(self, trainer: Trainer) -> Iterator[Any]:
@@ -100,7 +103,7 @@ class Validator:
         """Calibrate the presence score on the sample, measure the result, and write both to the last checkpoint.
 
         Returns:
-            The summary and what the calibration found; None without a validation split.
+            The summary, and what the calibration found and measuring left out; None without a validation split.
         """
         if not self.entries:
             return None
@@ -108,10 +111,13 @@ class Validator:
         with self._averaged(trainer) as network:
             both = {entry.absent for entry in self.entries} == {True, False}
             if both and hasattr(network.transformer, "score_scale"):
-                fit = calibrate(network, (self.size, self.size), self.entries, self.token_length)
-                trainer.state["thresholds"] = {"score": fit.threshold}
-                told = f"presence: scale {fit.scale:.3f}, shift {fit.shift:.3f}, threshold {fit.threshold:.3f}"
+                with suppress(DataError):  # pictures of one kind cannot be used: `told` says so
+                    fit = calibrate(network, (self.size, self.size), self.entries, self.token_length)
+                    trainer.state["thresholds"] = {"score": fit.threshold}
+                    told = f"presence: scale {fit.scale:.3f}, shift {fit.shift:.3f}, threshold {fit.threshold:.3f}"
             summary = self.measure(network)
+            if summary["skipped"]:
+                told += f"\nvalidation left out of {len(self.entries)} entries: {reasons(Counter(summary['skipped']))}"
             if self.encoder is not None:
                 network.text_encoder = None
             final = {key: value.clone() for key, value in network.state_dict().items()}

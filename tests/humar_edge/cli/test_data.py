@@ -87,6 +87,19 @@ def test_pictures_are_decoded_unless_in_a_hurry(tmp_path):
     assert check(tmp_path, "--quick").exit_code == 0
 
 
+def test_entries_of_a_picture_that_disagree_on_its_size(tmp_path):
+    write_split(tmp_path, [image(1, "a"), image(2, "b", width=320)], [annotation(1, BOX), annotation(2, BOX)])
+    assert problems(tmp_path) == {("val", "picture of another size than annotated (upright by EXIF)"): 1}
+
+
+@pytest.mark.parametrize("field", ["caption", "file_name", "id"])
+def test_half_an_emoji_is_one_problem(tmp_path, field):
+    images = [image(1, "fine"), image(2, "broken", "missing.png") | {field: "missing \ud83d"}]
+    write_split(tmp_path, images, [annotation(1, BOX), annotation(2, BOX)])
+    result = check(tmp_path)
+    assert result.exit_code == 1 and "entry" in result.output and "1 problems" in result.output
+
+
 def test_captions_over_the_token_limit(sound, tiny_bundle):
     assert problems(sound, "--token-length", "5") == {
         ("train", "caption over 5 tokens"): 1,

@@ -68,6 +68,17 @@ def test_who_cannot_teach(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         distill(tmp_path, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_is_a_file_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    teacher, data = write_light_checkpoint(tmp_path / "teacher"), tmp_path / "data"
+    (teacher / checkpoint.AVERAGE).unlink()
+    data.mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="file is not a folder; give another --output"):
+        distill(teacher, data, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_plain_tables_cut_nothing_off(monkeypatch) -> None:
 def test_sizes() -> None:
     assert parse_size("640") == (640, 640)
     assert parse_size("384x640") == (384, 640)
-    for text in ("", "x", "12x", "1x2x3", "a", "-32"):
+    for text in ("", "x", "12x", "1x2x3", "a", "-32", "²"):
         with pytest.raises(ConfigError, match="neither a number nor HEIGHTxWIDTH"):
             parse_size(text)
 

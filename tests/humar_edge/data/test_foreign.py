@@ -85,3 +85,12 @@ def test_nothing_is_pasted_where_the_newcomer_is_described_alike(pictures: list[
     frame = np.zeros((120, 160, 3), np.uint8)
     result, entries = paste_person(frame, list(here), list(here), np.random.default_rng(0))
     assert result is frame and entries == list(here)
+
+
+def test_nobody_is_pasted_from_a_picture_of_another_size(pictures: list[list[Entry]]) -> None:
+    here, there = pictures
+    frame = np.zeros((120, 160, 3), np.uint8)
+    cv2.imwrite(str(there[0].image_path), np.zeros((60, 80, 3), np.uint8))
+    for seed in range(10):
+        result, entries = paste_person(frame, list(here), there, np.random.default_rng(seed))
+        assert result is frame and entries == list(here)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
+from humar_edge.data.masks import polygon_mask
 from humar_edge.keypoints import FLIP
 
 placements = st.builds(
@@ -34,6 +35,20 @@ def test_a_drawn_rectangle_lands_where_its_corners_say(place: Placement) -> None
     found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
     assert np.abs(found - box).max() <= 1.6
     assert (moved & mask).sum() / (moved | mask).sum() > 0.8
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=placements, stride=st.sampled_from([1, 2, 3]))
+def test_a_mask_moves_like_its_polygon(place: Placement, stride: int) -> None:
+    for x1, y1, x2, y2 in ((30, 20, 80, 60), (0, 0, 120, 90)):
+        polygon = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+        moved, expected = place.mask(polygon_mask(polygon, 90, 120), stride), place.polygons([polygon], stride)
+        assert moved.shape == expected.shape and moved.dtype == np.uint8
+        for axis in (0, 1):  # a centre on the very edge may fall to either side
+            assert np.abs(moved.any(axis).astype(int) - expected.any(axis)).sum() <= 2
+        if moved.any() and expected.any():
+            both = moved[expected.any(1)][:, expected.any(0)]
+            assert both[1:-1, 1:-1].all()
 
 
 @settings(max_examples=60, deadline=None)

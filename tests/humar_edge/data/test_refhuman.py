@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from refhuman_factory import annotation, image, nobody, write_split
 
-from humar_edge.data.refhuman import RefHumanIndex, available_splits, read_image
+from humar_edge.data.refhuman import RefHumanIndex, available_splits, read_annotated, read_image
 from humar_edge.errors import DataError
 
 BOX = (20, 10, 60, 110)
@@ -42,6 +42,7 @@ BROKEN = {
     "missing picture": ({"file_name": "missing.png"}, {}),
     "picture outside images/": ({"file_name": "../a.png"}, {}),
     "no caption": ({"caption": " "}, {}),
+    "caption is not Unicode": ({"caption": "half of \ud83d"}, {}),
     "bad width or height": ({"width": 0}, {}),
     "degenerate box": ({}, {"bbox": [5, 5, 0, 10]}),
     "bad box": ({}, {"bbox": [5, 5, "x", 10]}),
@@ -69,6 +70,14 @@ def test_several_annotations_and_repeated_ids_are_skipped(tmp_path):
     write_split(tmp_path, images, [annotation(1, BOX), annotation(2, BOX), annotation(2, BOX)])
     index = RefHumanIndex.load(tmp_path, "val")
     assert len(index) == 1 and dict(index.skipped) == {"id used twice": 1, "several annotations": 1}
+
+
+def test_ids_that_are_lists_are_skipped(tmp_path):
+    images = [image(1, "fine"), image(2, "no id") | {"id": [2]}, image(3, "no annotation")]
+    write_split(tmp_path, images, [annotation(1, BOX), annotation(3, BOX, image_id=[3])])
+    index = RefHumanIndex.load(tmp_path, "val")
+    assert len(index) == 1 and dict(index.skipped) == {"bad id": 1, "no annotation": 1}
+    assert dict(index.repaired) == {"annotation of an entry that does not exist": 1}
 
 
 def test_what_is_mended_is_counted(tmp_path):
@@ -156,3 +165,12 @@ def test_captions_share_the_picture(tmp_path):
     write_split(tmp_path, [image(1, "a"), image(2, "b")], [annotation(1, BOX), annotation(2, BOX)])
     first, second = RefHumanIndex.load(tmp_path)
     assert first.image_path is second.image_path
+
+
+def test_a_picture_must_be_of_the_size_that_all_its_entries_say(tmp_path):
+    images = [image(1, "a"), image(2, "b", width=320)]
+    write_split(tmp_path, images, [annotation(1, BOX), annotation(2, BOX)])
+    entries = RefHumanIndex.load(tmp_path).entries
+    assert read_annotated(entries[:1]).shape == (120, 160, 3)
+    with pytest.raises(DataError, match=r"a\.png is of another size than annotated \(160x120, annotated 320x120\)"):
+        read_annotated(entries)

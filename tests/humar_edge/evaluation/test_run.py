@@ -110,6 +110,17 @@ def test_the_command_writes_json_and_a_report(data, tiny_bundle, tmp_path):
     assert "False alarms" not in page and not any(name.endswith(".tmp") for name in names)
 
 
+def test_the_command_fails_where_no_entry_can_be_used(data, tiny_bundle, tmp_path):
+    for name in ("a.png", "b.png"):
+        (data / "images" / name).write_bytes(b"no picture")
+    out = tmp_path / "out.json"
+    options = ["--backend", "openvino", "--threads", "1", "--json", str(out), "--report", str(tmp_path / "report")]
+    result = CliRunner().invoke(command, ["--model", str(tiny_bundle), "--data", str(data), *options])
+    assert isinstance(result.exception, DataError)
+    assert "none of the 6 entries could be used (6 unreadable picture)" in str(result.exception)
+    assert not out.exists() and not (tmp_path / "report").exists()
+
+
 def test_a_report_escapes_what_it_is_given(data, tiny_bundle, tmp_path):
     pytest.importorskip("matplotlib")
     from humar_edge.evaluation.report import result_document, write_report

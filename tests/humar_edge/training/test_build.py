@@ -43,3 +43,19 @@ def test_only_what_chooses_learns_and_the_rest_computes_as_in_use() -> None:
     step.prepare_modes()
     training = {name for name, part in network.transformer.named_children() if part.training}
     assert training == learning
+
+
+def test_a_frozen_text_encoder_inside_computes_as_in_use() -> None:
+    from tiny_training import tiny_encoder, tiny_network
+
+    encoder = tiny_encoder()
+    network = tiny_network(encoder)
+    network.text_encoder = encoder
+    step = LightStep(network, TextCache(encoder), decoded=1)
+    step.train()
+    step.prepare_modes()
+    assert not encoder.training and network.transformer.training
+    encoder.requires_grad_(True)
+    step.train()
+    step.prepare_modes()
+    assert encoder.training

@@ -17,14 +17,14 @@ from humar_edge.training import checkpoint  # noqa: E402
 FILES = (checkpoint.WEIGHTS, checkpoint.AVERAGE, checkpoint.OPTIMIZER, checkpoint.STATE)
 
 
-def write(path: Path, step: int) -> None:
+def write(path: Path, step: int, keep: int | None = None) -> None:
     network = torch.nn.Linear(3, 2)
     torch.nn.init.constant_(network.weight, step)
     network(torch.ones(1, 3)).sum().backward()
     optimizer = torch.optim.AdamW(network.parameters())
     optimizer.step()
     average = {key: value.detach() + 1 for key, value in network.state_dict().items()}
-    checkpoint.save(path, network, average, optimizer, {"step": step, "combo": "edge-lite"})
+    checkpoint.save(path, network, average, optimizer, {"step": step, "combo": "edge-lite"}, keep=keep)
 
 
 @pytest.fixture
@@ -42,6 +42,17 @@ def test_what_is_written_is_read(saved: Path) -> None:
     optimizer = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())
     optimizer.load_state_dict(checkpoint.read_optimizer(saved))
     assert all(state["step"] == 1 for state in optimizer.state.values())
+
+
+def test_one_without_history_leaves_that_of_its_neighbour_alone(tmp_path: Path) -> None:
+    for step in (2, 4, 6):
+        write(tmp_path / "last", step, keep=3)
+    for step in (4, 6):
+        write(tmp_path / "best", step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "step-00000002", "step-00000004"]
+    assert checkpoint.read_state(tmp_path / "best")["step"] == 6
+    write(tmp_path / "last", 8, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from light_checkpoint import COMBO, write_light_checkpoint  # noqa: E402
 from tiny_training import tiny_encoder, tiny_network, tiny_trainer, write_people  # noqa: E402
 
+from humar_edge.combos import resolve  # noqa: E402
 from humar_edge.errors import CheckpointError  # noqa: E402
 from humar_edge.models.network import HumarNet  # noqa: E402
+from humar_edge.models.text.tite import TiteEncoder, build_tite_vocabulary  # noqa: E402
 from humar_edge.models.transformers.light import Detection  # noqa: E402
+from humar_edge.training import checkpoint  # noqa: E402
 from humar_edge.training.batch import Batch  # noqa: E402
-from humar_edge.training.encoders import PEOPLE, PyramidStep, adopt, emphasis, level_loss  # noqa: E402
+from humar_edge.training.encoders import PEOPLE, PyramidStep, adopt, emphasis, level_loss, pair  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
 from humar_edge.training.text_cache import TextCache  # noqa: E402
 
@@ -66,6 +70,22 @@ def test_a_student_with_its_teacher_s_pyramid_and_prompt_answers_as_it_does(batc
         assert not torch.allclose(before.box, wanted.box)
         for ours, theirs in zip(answer(student), wanted, strict=True):
             assert torch.equal(ours, theirs)
+
+
+def test_a_continued_student_keeps_its_vocabulary(tmp_path: Path) -> None:
+    teacher = write_light_checkpoint(tmp_path / "teacher")
+    encoder = TiteEncoder(build_tite_vocabulary(["a zeppelin"]))
+    state = checkpoint.read_state(teacher) | {"text_encoder": encoder.description()}
+    checkpoint.save(tmp_path / "run" / "text", encoder, encoder.state_dict(), None, state)
+    (tmp_path / "words").mkdir()
+    tiny_encoder().tokenizer.save(str(tmp_path / "words" / "tokenizer.json"))
+    combo = resolve(COMBO, backbone="efficientnet_lite0")
+    found = {}
+    for begun in ([], [tmp_path / "run" / "text"]):
+        made = pair(teacher, COMBO, combo, 64, [], text_source=tmp_path / "words", begun=begun)
+        assert made.learns_text and made.state["text_encoder"] == made.encoder.description()
+        found[len(begun)] = made.encoder.tokenizer.token_to_id("zeppelin")
+    assert found == {0: None, 1: encoder.tokenizer.token_to_id("zeppelin")}
 
 
 def test_a_teacher_of_another_width_does_not_fit() -> None:

@@ -18,6 +18,7 @@ from tiny_training import tiny_trainer, write_people  # noqa: E402
 
 from humar_edge.errors import CheckpointError, HumarError  # noqa: E402
 from humar_edge.training import checkpoint  # noqa: E402
+from humar_edge.training.groups import parameter_groups  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
 
 RECIPE = Recipe(batch=2, steps=6, warmup=2, save_every=3, keep=2)
@@ -108,6 +109,19 @@ def test_keeps_the_last_checkpoints_and_the_best(data: Path, tmp_path: Path) -> 
     assert checkpoint.read_state(tmp_path / "best") | {"metrics": {"quality": 1}, "step": 2} == checkpoint.read_state(
         tmp_path / "best"
     )
+
+
+def test_a_continued_run_takes_rates_and_decay_given_anew(data: Path, tmp_path: Path) -> None:
+    path = tiny_trainer(data, tmp_path, replace(RECIPE, steps=1)).run(lambda *_: None)
+    changed = replace(RECIPE, steps=2, rate=7e-3, backbone_rate=5e-3, decay=0.3)
+    trainer = tiny_trainer(data, tmp_path, changed)
+    trainer.resume(path)
+    trainer.run(lambda *_: None)
+    wanted = [(group["base"], group["weight_decay"]) for group in parameter_groups(trainer.network, changed)]
+    groups = trainer.optimizer.param_groups
+    assert [(group["base"], group["weight_decay"]) for group in groups] == wanted
+    assert {7e-3, 5e-3} == {rate for rate, _ in wanted} and {0.0, 0.3} == {decay for _, decay in wanted}
+    assert [group["lr"] / group["base"] for group in groups] == [groups[0]["lr"] / 5e-3] * len(groups)
 
 
 def test_another_network_is_not_resumed(data: Path, tmp_path: Path) -> None:

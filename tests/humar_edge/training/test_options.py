@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from humar_edge.errors import ConfigError
-from humar_edge.training.machine import open_accelerator
-from humar_edge.training.options import check, precision_of, prompt_mix
-from humar_edge.training.texts import is_trained
+from permissions import locked  # noqa: E402
+
+from humar_edge.errors import ConfigError  # noqa: E402
+from humar_edge.training.machine import open_accelerator  # noqa: E402
+from humar_edge.training.options import MOST, check, precision_of, prompt_mix  # noqa: E402
+from humar_edge.training.texts import is_trained  # noqa: E402
 
 GOOD = {"imgsz": 64, "minutes": math.inf, "recipe": "auto"}
 
@@ -30,6 +32,13 @@ def test_good_options_pass(tmp_path: Path) -> None:
         ({"batch": 0}, "--batch 0: must be at least 1"),
         ({"val_every": -1}, "--val-every -1"),
         ({"rate": math.nan}, "--rate nan"),
+        ({"epochs": math.inf}, "--epochs inf: must be at most 1000000000"),
+        ({"epochs": math.nan}, "--epochs nan: must be above 0"),
+        ({"seed": 20260101120000}, "--seed 20260101120000: must be at most 4294967295"),
+        ({"seed": -1}, "--seed -1: must be at least 0"),
+        ({"output": Path(__file__)}, "test_options.py is not a folder; give another --output"),
+        ({"output": Path(__file__) / "run"}, "test_options.py is not a folder; give another --output"),
+        ({"output": Path("x" * 300)}, "File name too long"),
         ({"minutes": 0.0}, "--minutes 0.0: must be above 0"),
         ({"paste": 1.5}, "--paste 1.5: must be at least 0 and below 1"),
         ({"accumulate": 2, "target_batch": 8}, "two ways"),
@@ -45,6 +54,21 @@ def test_bad_options_are_named(changes: dict[str, object], message: str) -> None
     with pytest.raises(ConfigError) as error:
         check(GOOD | changes)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_and_none_is_made(tmp_path: Path) -> None:
+    check(GOOD | {"output": tmp_path / "runs" / "new"})
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="link is not a folder"):
+        check(GOOD | {"output": tmp_path / "link" / "run"})
+    with locked(tmp_path), pytest.raises(ConfigError, match=r"--output .*: Permission denied"):
+        check(GOOD | {"output": tmp_path / "run"})
+
+
+def test_the_largest_seed_is_one_of_pytorch_s() -> None:
+    check(GOOD | {"seed": MOST["seed"]})
+    torch.Generator().manual_seed((MOST["seed"] * 1_000_003 + 10**12) * 4096 + 4095)  # as in a step of the loop
 
 
 def test_prompt_mix() -> None:

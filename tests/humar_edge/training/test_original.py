@@ -12,6 +12,7 @@ pytest.importorskip("scipy")
 
 from tiny_training import SIZE, tiny_original, tiny_trainer, write_people  # noqa: E402
 
+from humar_edge.errors import HumarError  # noqa: E402
 from humar_edge.training.batch import Batch  # noqa: E402
 from humar_edge.training.loop import Trainer, batches  # noqa: E402
 from humar_edge.training.recipes import Recipe  # noqa: E402
@@ -69,6 +70,16 @@ def test_it_trains_stops_and_continues(maker, tmp_path: Path) -> None:
     again.resume(path)
     assert again.step == 3
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_one_that_diverges_stops_like_a_loss_that_is_not_finite(maker, tmp_path: Path) -> None:
+    network = tiny_original()
+    recipe = Recipe(batch=2, steps=9, rate=1e30, backbone_rate=1e30, text_rate=1e30, warmup=0)
+    trainer = Trainer(network, None, maker, recipe, tmp_path, {}, module=step_of(network))
+    with pytest.raises(HumarError, match=r"not finite at step 1; the batch is in .*bad_batch\.pt"):
+        trainer.run(lambda *_: None)
+    saved = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
+    assert len(saved["captions"]) == len(saved["owner"]) and trainer.step == 1
 
 
 def test_the_interface_is_that_of_the_light_networks(batch: Batch) -> None:

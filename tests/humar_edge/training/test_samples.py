@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ pytest.importorskip("torch")
 
 from refhuman_factory import annotation, image, keypoints_in, nobody, write_split  # noqa: E402
 
+from humar_edge import rle  # noqa: E402
 from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
+from humar_edge.errors import DataError  # noqa: E402
 from humar_edge.training import samples  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
 from humar_edge.training.samples import DRAWS, SampleMaker, SampleOptions, group_by_image  # noqa: E402
@@ -91,6 +95,51 @@ def test_a_person_without_mask_keeps_the_annotated_box(root: Path) -> None:
     person = maker(root, augment=False).make(1, 0).targets[0]
     assert not person.has_mask and not person.mask.any()
     np.testing.assert_allclose(person.box * SIZE, np.array(BOX) * SIZE / 160, atol=1e-3)
+
+
+def test_a_run_length_mask_is_a_mask(root: Path, plain_light: None) -> None:
+    for seed in range(20):
+        made, code = maker(root), maker(root)
+        code.groups = [
+            [entry if entry.absent else replace(entry, segmentation=rle.encode(entry.mask())) for entry in group]
+            for group in made.groups
+        ]
+        for polygons, decoded in zip(made.make(0, seed).targets, code.make(0, seed).targets, strict=True):
+            assert decoded.has_mask == polygons.has_mask == (not polygons.absent)
+            assert (decoded.mask & polygons.mask).sum() >= 0.95 * (decoded.mask | polygons.mask).sum()
+            np.testing.assert_allclose(decoded.box, polygons.box, atol=2.1 / SIZE)
+
+
+def test_a_picture_of_another_size_than_annotated_is_refused(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    cv2.imwrite(str(tmp_path / "data" / "images" / "a.png"), np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a\.png is of another size than annotated \(80x60, annotated 160x120\)"):
+        maker(tmp_path / "data").make(0, 0)
+
+
+def test_captions_of_absent_people_are_bounded(tmp_path: Path) -> None:
+    entries = [image(number, f"nobody {number}") for number in range(8)] + [image(8, "man", "b.png")]
+    people = [nobody(number) for number in range(8)] + [annotation(8, BOX)]
+    write_split(tmp_path, entries, people, split="train")
+    for prompts, negatives in ((5, 0.25), (5, 0.1), (1, 0.25), (5, 0.0)):
+        made = maker(tmp_path, prompts=prompts, negatives=negatives)
+        counts = [len(made.make(0, seed).targets) for seed in range(150)]
+        assert set(counts) <= {int(prompts * negatives), int(prompts * negatives) + 1}
+        assert np.mean(counts) == pytest.approx(prompts * negatives, abs=0.12)
+
+
+def test_fillers_that_cannot_be_read_give_way(root: Path, tmp_path: Path, plain_light: None) -> None:
+    broken, white = tmp_path / "a.png", tmp_path / "b.png"
+    broken.write_bytes(b"no picture")
+    cv2.imwrite(str(white), np.full((90, 120, 3), 255, np.uint8))
+    groups = maker(root).groups
+    seen = set()
+    for seed in range(20):
+        made = SampleMaker(groups, SampleOptions(size=SIZE, paste=0.0), [broken, white])
+        grey = SampleMaker(groups, SampleOptions(size=SIZE, paste=0.0), [broken])
+        both = made.make(0, seed).image, grey.make(0, seed).image
+        seen.add((bool((both[0] == 255).all(2).any()), bool((both[1] == 255).all(2).any())))
+    assert seen == {(True, False), (False, False)}, "white around some, grey where nothing can be read"
 
 
 def test_the_same_seed_gives_the_same_sample(root: Path) -> None:

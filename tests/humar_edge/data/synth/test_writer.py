@@ -138,7 +138,7 @@ def test_command_with_photo_backgrounds(tmp_path: Path):
     picture = cv2.imread(str(next((out / "images").iterdir())))
     corner = picture[:10, :10].reshape(-1, 3).mean(0)
     assert corner[1] > corner[0] + 60 and corner[1] > corner[2] + 60
-    assert "wrote" in result.output
+    assert f"wrote {out}; next: humar-edge data check {out}" in result.output
 
 
 def test_scribbles_stay_inside_even_a_thin_mask():
