@@ -229,7 +229,8 @@ def write_dataset(
     """Render a data set in RefHuman format.
 
     Args:
-        folder: to write to; `images/*.jpg`, then RefHuman_train.json and RefHuman_val.json, renamed into place last.
+        folder: to write to; `images/*.jpg`, then RefHuman_train.json and RefHuman_val.json, as far as they
+            have scenes, renamed into place last.
         config: what to write.
         workers: processes; the result does not depend on their number.
         force: overwrite an earlier data set.
@@ -265,6 +266,8 @@ def write_dataset(
             raise
     ready = []
     for split, pairs in splits.items():
+        if not counts[split]["scenes"]:
+            continue  # a split without entries is none: nothing that reads it would go on
         temporary = folder / f"RefHuman_{split}.json.tmp"
         temporary.write_text(json.dumps(_document(pairs)), encoding="utf-8")
         ready.append(temporary)

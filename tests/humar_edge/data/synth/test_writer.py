@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -88,6 +89,12 @@ def test_an_interrupted_run_leaves_no_annotation_file(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path, CONFIG, on_scene=stop)
     assert not list(tmp_path.glob("*.json*"))
+
+
+def test_a_split_without_scenes_has_no_file(tmp_path: Path):
+    counts = write_dataset(tmp_path, replace(CONFIG, scenes=1, val_share=0.0))
+    assert counts["val"]["scenes"] == 0
+    assert [path.name for path in tmp_path.glob("*.json")] == ["RefHuman_train.json"]
 
 
 def test_the_validation_share_is_spread_evenly():
