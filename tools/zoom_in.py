@@ -23,7 +23,10 @@ ATTEMPTS = 8
 
 
 def window(person: Person, size: tuple[int, int], rng: np.random.Generator) -> Window:
-    """A part of a picture (width, height) in which a person's head and shoulders are large."""
+    """A part of a picture (width, height) in which a person's head and shoulders are large.
+
+    It may begin a twentieth of its height below the top of the person.
+    """
     width, height = size
     left, top, w, _ = person["bbox"]
     aspect = np.exp(rng.uniform(np.log(0.6), np.log(1.7)))
