@@ -46,7 +46,7 @@ def test_everybody_is_in_the_picture_and_none_is_magnified_too_far(module, seed,
     for record, height, foot, x in placed:
         assert 0 < height <= module.MOST_ENLARGED * record["h"]
         assert foot > 0 and -0.2 * WIDTH < x < 1.2 * WIDTH
-        assert foot - height < 0.66 * HEIGHT or not full_body
+        assert foot - height < 0.8 * HEIGHT or not full_body
         assert full_body or foot >= HEIGHT
     assert [person[2] for person in placed] == sorted(person[2] for person in placed)
 
