@@ -7,6 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -164,4 +165,5 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where no folder could be made there is no file; the error above is the one to tell
+            temporary.unlink()
