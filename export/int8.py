@@ -169,7 +169,7 @@ def apply_plan(
         ranges: Largest absolute value of each of `activations(model, plan)`; empty when no block is INT8.
         shifts: As in `insert_qdq`.
     """
-    if quantizable(model, plan):  # of split engines one may have no INT8 block
+    if plan.uses("int8") and quantizable(model, plan):  # of split engines one may have no INT8 block
         model = insert_qdq(model, plan, ranges, shifts)
     if plan.uses("fp16"):
         model = to_fp16(model, lambda node: in_fp32(node) or plan.precision(path_of(node)) == "fp32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from composed import people_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,22 +22,7 @@ def records(count, full_body=True):
 
 
 def scene():
-    """Two people as the composer describes them: 40x120 pixels each, joints down the middle, a bag at the foot."""
-    people = []
-    for left in (20, 120):
-        mask = np.zeros((HEIGHT, WIDTH), bool)
-        mask[20:140, left : left + 40] = True
-        bag = np.zeros_like(mask)
-        bag[120:140, left : left + 10] = True
-        joints = np.zeros((17, 3), np.float32)
-        joints[:12] = [(left + 20, 25 + 10 * k, 2) for k in range(12)]
-        people.append(
-            {
-                "mask": mask, "full": mask.copy(), "K": joints, "bag": bag, "bag0": int(bag.sum()), "bag_seen": True,
-                "whole": True, "bbox": [left, 20, 40, 120], "cx": left + 20.0,
-            }
-        )  # fmt: skip
-    return people
+    return people_in(HEIGHT, WIDTH)
 
 
 @given(seeds, st.integers(1, 5), st.booleans(), st.sampled_from(["close", "deep"]))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from composed import silent_composer
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +17,7 @@ def module(tool):
 @pytest.fixture
 def compose(module):
     """The composer's parts that are extended; its caption is whatever is handed to it."""
-    made = SimpleNamespace(
-        facts=lambda person: [],
-        fits=lambda fact, person: True,
-        phrase=lambda fact, rng: ("a red shirt", "red shirt", "in"),
+    made = silent_composer(
         caption=lambda text, people, width, rng: text,
         absent=lambda people, cuts, rng: "man in red",
         render=lambda record, *rest: record,
@@ -28,7 +25,6 @@ def compose(module):
         noun=lambda record, rng: "man",
         say=lambda rng, noun, the, fact, bare: f"{the}{noun}  with {made.phrase(fact, rng)[0]}",
         article=lambda text: ("an " if text[0] in "aeiou" else "a ") + text,
-        pick=lambda rng, words: words[rng.integers(len(words))],
         np=np,
     )
     module.install(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from composed import people_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,24 +17,8 @@ def module(tool):
     return tool("zoom_in")
 
 
-def scene(lefts=(20, 120)):
-    """People as the composer describes them: 40x120 pixels each, joints down the middle, a bag at the foot."""
-    people = []
-    for n, left in enumerate(lefts):
-        mask = np.zeros((HEIGHT, WIDTH), bool)
-        mask[20:140, left : left + 40] = True
-        bag = np.zeros_like(mask)
-        bag[120:140, left : left + 10] = True
-        joints = np.zeros((17, 3), np.float32)
-        joints[:12] = [(left + 20, 25 + 10 * k, 2) for k in range(12)]
-        people.append(
-            {
-                "rec": {"h": 384}, "n": n, "mask": mask, "full": mask.copy(), "K": joints, "bag": bag,
-                "bag0": int(bag.sum()), "bag_seen": True, "whole": True, "feet_in": True, "h": 120.0, "z": 140.0,
-                "bbox": [left, 20, 40, 120], "cx": left + 20.0, "hides": [n - 1] if n else [],
-            }
-        )  # fmt: skip
-    return people
+def scene():
+    return people_in(HEIGHT, WIDTH)
 
 
 @given(seeds)
