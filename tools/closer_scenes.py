@@ -1,4 +1,4 @@
-"""Scenes that look more like photographs: people close up, near and far people together, things in front of them.
+"""Scenes that look more like photographs: people close up, near and far people together, groups, things in front.
 
 The pack's composer stands everybody on a street at about the same distance. `compose_people.py --views ... --cover ...`
 replaces its layout by these, and puts tables, rails and other things in front of people.
@@ -57,12 +57,33 @@ def deep(records: list[Person], width: int, height: int, rng: np.random.Generato
     return sorted(placed, key=lambda person: person[2])
 
 
+def group(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
+    """People who pose together: one or two rows, shoulder behind shoulder, those behind cut off by those in front."""
+    rows = 1 if len(records) < 3 or rng.random() < 0.4 else 2
+    columns = -(-len(records) // rows)
+    gap = rng.uniform(0.17, 0.3)  # between neighbours, as a share of a person's height; people are a third as wide
+    size = width * rng.uniform(0.45, 1.0) / ((columns - 1) * gap + 0.35)
+    size = np.clip(size, 0.65 * height, 2.4 * height)
+    top = rng.uniform(0.05, 0.3) * height
+    step = min(rng.uniform(0.1, 0.24) * size, 0.35 * height)  # from row to row, down
+    middle = 0.5 + rng.uniform(-0.15, 0.15)
+    placed = []
+    for k, record in enumerate(records):
+        row, column = divmod(k, columns)
+        count = min(columns, len(records) - row * columns)
+        x = middle + (column - (count - 1) / 2 + 0.5 * row + rng.uniform(-0.15, 0.15)) * gap * size / width
+        own = size * rng.uniform(0.88, 1.08) * (1.08 if row else 1)
+        foot = top + (row + rng.uniform(-0.15, 0.15)) * step + own
+        placed.append(_stand(record, own, foot, float(np.clip(x, -0.1, 1.1)), (width, height)))
+    return sorted(placed, key=lambda person: person[2])
+
+
 def mixed(street: Layout, weights: Sequence[float]) -> Layout:
-    """The composer's own layout, `close` and `deep`, drawn by these weights."""
+    """The composer's own layout, `close`, `deep` and `group`, drawn by these weights."""
     shares = np.array(weights) / sum(weights)
 
     def layout(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
-        drawn: Layout = (street, close, deep)[rng.choice(3, p=shares)]
+        drawn: Layout = (street, close, deep, group)[rng.choice(4, p=shares)]
         return drawn(records, width, height, rng)
 
     return layout

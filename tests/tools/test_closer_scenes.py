@@ -25,7 +25,7 @@ def scene():
     return people_in(HEIGHT, WIDTH)
 
 
-@given(seeds, st.integers(1, 5), st.booleans(), st.sampled_from(["close", "deep"]))
+@given(seeds, st.integers(1, 5), st.booleans(), st.sampled_from(["close", "deep", "group"]))
 def test_everybody_is_in_the_picture_and_none_is_magnified_too_far(module, seed, count, full_body, name):
     placed = getattr(module, name)(records(count, full_body), WIDTH, HEIGHT, np.random.default_rng(seed))
     assert len(placed) == count
@@ -46,7 +46,7 @@ def test_close_people_are_cut_off_by_the_lower_edge(module, seed):
 
 def test_layouts_are_drawn_by_their_weights(module):
     drawn = [0, 0]
-    layout = module.mixed(lambda *_: "street", [1, 0, 3])
+    layout = module.mixed(lambda *_: "street", [1, 0, 1, 2])
     for seed in range(200):
         drawn[layout(records(2), WIDTH, HEIGHT, np.random.default_rng(seed)) == "street"] += 1
     assert 30 < drawn[1] < 70
