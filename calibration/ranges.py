@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import numpy as np
 
 from humar_edge.calibration.statistics import METHODS, Histogram
 from humar_edge.errors import DataError, MissingExtraError
+from humar_edge.files import write_text
 
 if TYPE_CHECKING:
     import onnx
@@ -40,21 +39,12 @@ class Ranges:
         return {name: by_method[method] for name, by_method in self.tensors.items()}
 
     def save(self, path: Path) -> None:
-        """Write them under a temporary name, then rename: a killed calibration leaves no cache.
+        """Write them; a killed calibration leaves no cache.
 
         Raises:
-            DataError: The file cannot be written.
+            SinkError: The file cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(vars(self), indent=1) + "\n", encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        write_text(path, json.dumps(vars(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path, key: str, tensors: Iterable[str]) -> Ranges | None:

@@ -36,7 +36,7 @@ from humar_edge.export.rtx import DISCLAIMER, LIMITS, TIMEOUT, compile_onnx, lim
 from humar_edge.export.source import open_source
 from humar_edge.export.to_onnx import to_onnx
 from humar_edge.export.weights import compress_weights
-from humar_edge.runtime.bench.report import write_text
+from humar_edge.files import write_text
 
 PRECISIONS = ("fp32", "fp16", "int8")
 TEXT: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {

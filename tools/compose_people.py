@@ -28,7 +28,7 @@ from closer_scenes import mixed, put_in_front
 from user_errors import Command
 from zoom_in import zoom as close_up
 
-from humar_edge.runtime.bench.report import write_text
+from humar_edge.files import write_text
 
 PARTS = {
     "torso": ("outer", "upper", "whole"),

@@ -26,8 +26,8 @@ from lsp_to_refhuman import is_held_out
 from user_errors import Command
 
 from humar_edge import HumarEdge
+from humar_edge.files import write_text
 from humar_edge.keypoints import NAMES
-from humar_edge.runtime.bench.report import write_text
 
 LIMBS = [
     (f"{side}_{a}", f"{side}_{b}")

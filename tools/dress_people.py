@@ -22,7 +22,7 @@ import numpy as np
 from user_errors import Command
 
 from humar_edge.data.synth.writer import polygons
-from humar_edge.runtime.bench.report import write_text
+from humar_edge.files import write_text
 
 Record = dict[str, Any]
 CHANCES = {"bag": 0.6, "dye": 0.6, "hat": 0.3, "glasses": 0.45}

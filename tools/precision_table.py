@@ -32,7 +32,7 @@ from humar_edge.export.engines import vision_engine
 from humar_edge.export.parity import arrays
 from humar_edge.export.session import export, image_size
 from humar_edge.export.source import open_source
-from humar_edge.runtime.bench.report import write_text
+from humar_edge.files import write_text
 from humar_edge.runtime.runners import open_runner
 
 LIMITS = {"fp16": 0.002, "int8": 0.01}

@@ -2,9 +2,9 @@
 
     python tools/real_photos.py CLONES --failures failures.png
 
-`real_photos.json` lists 86 photographs in public repositories (examples and tests of other projects; their rights vary,
-so none is copied here) and 331 prompts with boxes read off by eye, by somebody who had not seen what the network does;
-60 of them fit nobody. CLONES/OWNER/NAME are checkouts of these repositories; `--list` prints their names. The
+`real_photos.json` lists 137 photographs in public repositories (examples and tests of other projects; their rights
+vary, so none is copied here) and 667 prompts with boxes read off by eye, by somebody who had not seen what the network
+does; 111 of them fit nobody. CLONES/OWNER/NAME are checkouts of these repositories; `--list` prints their names. The
 photographs are for measuring, never for training; none is a COCO picture that the street pack took somebody from.
 """
 
@@ -23,7 +23,7 @@ from user_errors import Command
 from humar_edge.bundle import default_bundle_path
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.predictors import open_predictor
-from humar_edge.runtime.bench.report import write_text
+from humar_edge.files import write_text
 
 TABLE = Path(__file__).with_suffix(".json")
 TILE, COLUMNS = 300, 5

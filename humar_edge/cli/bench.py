@@ -74,6 +74,7 @@ def command(
 
     from humar_edge.cli.list_ import parse_size
     from humar_edge.cli.progress import progress_bar
+    from humar_edge.files import write_text
     from humar_edge.runtime.bench import report
     from humar_edge.runtime.bench.measure import Plan, measure
     from humar_edge.runtime.memory import parse_vram
@@ -101,13 +102,13 @@ def command(
         if json_file == "-":
             click.echo(text)
         else:
-            report.write_text(Path(json_file), text + "\n")
+            write_text(Path(json_file), text + "\n")
     if csv_file:
         target = csv_file if csv_file.suffix.lower() == ".csv" else csv_file / report.csv_name(results)
-        report.write_text(target, report.to_csv(results))
+        write_text(target, report.to_csv(results))
         messages.print(f"wrote {target}", markup=False)
     if markdown:
-        report.write_text(markdown, report.to_markdown(results, where, limit))
+        write_text(markdown, report.to_markdown(results, where, limit))
     if plot_file:
         report.plot(results, plot_file)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from humar_edge.evaluation.plots import plot_calibration, plot_oks, plot_precisi
 from humar_edge.evaluation.pose_ap import precision_recall
 from humar_edge.evaluation.sheets import contact_sheet
 from humar_edge.evaluation.tables import COLUMNS, fact_rows, geometry_rows, percent
+from humar_edge.files import write_text
 
 SCHEMA_VERSION = 1
 SHOWN = 12
@@ -51,7 +50,7 @@ def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
     Raises:
         SinkError: the file cannot be written.
     """
-    _write(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_report(directory: Path, document: Mapping[str, Any], evaluator: Evaluator) -> Path:
@@ -75,7 +74,7 @@ def write_report(directory: Path, document: Mapping[str, Any], evaluator: Evalua
     write_json(directory / "metrics.json", document)
     sections = [*_plots(directory, document, evaluator), *_sheets(directory, evaluator)]
     page = directory / "index.html"
-    _write(page, _page(document, sections))
+    write_text(page, _page(document, sections))
     return page
 
 
@@ -154,16 +153,3 @@ def _table(rows: Sequence[Sequence[str]], heading: bool = False) -> str:
 
     lines = [f"<tr>{cells(row, 'th' if heading and not number else 'td')}</tr>" for number, row in enumerate(rows)]
     return f"<table>{''.join(lines)}</table>"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # where no folder could be made there is no file; the error above is the one to tell
-            temporary.unlink()

@@ -7,14 +7,14 @@ import io
 import platform
 import re
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from humar_edge import __version__
-from humar_edge.errors import MissingExtraError, SinkError
+from humar_edge.errors import MissingExtraError
+from humar_edge.files import write
 from humar_edge.runtime.bench.measure import Measured, Plan
 from humar_edge.runtime.bench.process import cores, cpu_name
 from humar_edge.runtime.bench.statistics import Summary
@@ -259,30 +259,3 @@ def plot(results: Sequence[Measured], path: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize="small")
     write(path, lambda temporary: figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=120))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a report under a temporary name, then rename it.
-
-    Raises:
-        SinkError: The file cannot be written.
-    """
-    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Let `save` write a temporary file beside `path`, then rename it.
-
-    Raises:
-        SinkError: The file cannot be written, or the format is unknown.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(temporary)
-        temporary.replace(path)
-    except (OSError, ValueError) as error:
-        raise SinkError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -12,7 +12,7 @@ from humar_edge.calibration.images import calibration_entries, calibration_key, 
 from humar_edge.calibration.ranges import Ranges
 from humar_edge.calibration.statistics import BINS, METHODS, Histogram
 from humar_edge.data.refhuman import RefHumanIndex
-from humar_edge.errors import DataError
+from humar_edge.errors import DataError, SinkError
 
 
 @pytest.fixture
@@ -98,5 +98,5 @@ def test_cache_is_used_for_its_key_only(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(SinkError, match="cannot write"):
         Ranges("key", 8, {}, []).save(tmp_path / "file" / "ranges.json")

@@ -66,8 +66,8 @@ def test_right_and_refused_are_counted_by_kind(module):
 
 def test_the_table_is_sound(module):
     photos = json.loads(module.TABLE.read_text())
-    assert len(photos) == 86 and len({(photo["repository"], photo["path"]) for photo in photos}) == 86
+    assert len(photos) == 137 and len({(photo["repository"], photo["path"]) for photo in photos}) == 137
     boxes = [(photo, box) for photo in photos for _, box, _ in photo["prompts"] if box]
-    assert len(boxes) == 271
+    assert len(boxes) == 556
     for photo, (left, top, right, bottom) in boxes:
         assert 0 <= left < right <= photo["width"] and 0 <= top < bottom <= photo["height"]

@@ -88,9 +88,3 @@ def test_plot(pair, tmp_path):
     with pytest.raises(SinkError, match=r"bench\.nonsense"):
         report.plot(pair, tmp_path / "bench.nonsense")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
-
-
-def test_files_that_cannot_be_written_are_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SinkError, match="cannot be written"):
-        report.write_text(tmp_path / "file" / "bench.csv", "text")
