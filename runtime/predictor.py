@@ -20,6 +20,7 @@ from humar_edge.results import Person
 from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
 from humar_edge.runtime.preprocess import Letterbox, Prepared, prepare
 from humar_edge.runtime.runners import Runner, TensorSpec, choose_backend, open_runner
+from humar_edge.runtime.second_look import with_second_look
 
 CACHED_PROMPTS = 128
 
@@ -35,6 +36,7 @@ class Predictor:
         backend: Name of the backend in use.
         device: Device in use, for people to read.
         threshold: From which score on a person counts as found.
+        second_look: Whether people who fill the frame are looked at again (`humar_edge.runtime.second_look`).
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Predictor:
         backend: str | None = None,
         threads: int | None = None,
         score_threshold: float | None = None,
+        second_look: bool = True,
         opener: Callable[[Path, str, int | None], Runner] = open_runner,
     ) -> None:
         """Open the text and vision engines; warn on stderr when the bundle is untrained.
@@ -52,6 +55,7 @@ class Predictor:
             backend: Key of `humar_edge.runtime.runners.BACKENDS`, None for the best available.
             threads: CPU threads, None leaves it to the backend.
             score_threshold: Replaces the manifest's threshold, in [0, 1].
+            second_look: Look again at people who fill the frame, for which the engine runs twice.
             opener: Opens an engine on a backend with a number of threads.
 
         Raises:
@@ -66,6 +70,7 @@ class Predictor:
             click.echo(f"warning: {bundle.warning}", err=True)
         self.bundle = bundle
         self.threshold = float(threshold)
+        self.second_look = second_look
         self._threads = threads
         self._opener = opener
         self._tokenizer = Tokenizer(bundle.tokenizer, manifest.token_length)
@@ -107,13 +112,13 @@ class Predictor:
             click.echo(f"warning: the prompt is longer than {length} tokens; its end is ignored", err=True)
         return prompt
 
-    def preprocess(self, frame: np.ndarray) -> Prepared:
-        """Letterbox a frame (uint8 BGR [H, W, 3], or anything `as_bgr` takes) onto the engine's canvas.
+    def preprocess(self, frame: np.ndarray, share: float = 1.0) -> Prepared:
+        """Letterbox a frame (uint8 BGR [H, W, 3], or anything `as_bgr` takes) onto a share of the canvas' sides.
 
         Raises:
             SourceError: The frame is not a picture.
         """
-        return prepare(frame, self.bundle.manifest.input_size)
+        return prepare(frame, self.bundle.manifest.input_size, share)
 
     def infer(self, prepared: Prepared, prompt: Prompt) -> dict[str, np.ndarray]:
         """Run the vision engine; the outputs are those of the contract in `humar_edge.runtime.decode`.
@@ -191,20 +196,24 @@ class Predictor:
         if not prompts:
             raise PromptError("no prompt; say whom to look for")
         encoded = [self.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-        persons: list[Person] = []
-        started = time.perf_counter()
-        prepared = self.preprocess(frame)
+
+        def find(share: float, chosen: Sequence[Prompt]) -> Iterator[Person]:
+            started = time.perf_counter()
+            prepared = self.preprocess(frame, share)
+            yield from self.find(prepared, chosen, (time.perf_counter() - started) * 1e3)
+
+        return with_second_look(find, encoded) if self.second_look else list(find(1.0, encoded))
+
+    def find(self, prepared: Prepared, prompts: Sequence[Prompt], preprocess_ms: float) -> Iterator[Person]:
+        """Inference and decoding of one picture for every prompt, in order; errors are those of `infer`."""
         before = time.perf_counter()
-        preprocess = before - started
-        for prompt, raw in zip(encoded, self.infer_many(prepared, encoded), strict=True):
+        for prompt, raw in zip(prompts, self.infer_many(prepared, prompts), strict=True):
             inferred = time.perf_counter()
             person = self.postprocess(raw, prepared, prompt)
             after = time.perf_counter()
-            seconds = (preprocess, inferred - before, after - inferred)
-            timings = {stage: value * 1e3 for stage, value in zip(STAGES, seconds, strict=True)}
-            persons.append(replace(person, timings=timings))
+            times = (preprocess_ms, (inferred - before) * 1e3, (after - inferred) * 1e3)
+            yield replace(person, timings=dict(zip(STAGES, times, strict=True)))
             before = after
-        return persons
 
     def close(self) -> None:
         """Free the engines."""

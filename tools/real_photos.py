@@ -79,11 +79,18 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 @click.argument("clones", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle or checkpoint. [default: the embedded bundle]")
 @click.option("--threads", default=1, show_default=True)
+@click.option("--second-look/--no-second-look", default=True, help="As in humar-edge run.")
 @click.option("--failures", type=click.Path(path_type=Path), help="Picture of the wrong choices to write.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="File of all answers to write.")
 @click.option("--list", "only_list", is_flag=True, help="Print the repositories and stop.")
 def main(
-    clones: Path | None, model: Path | None, threads: int, failures: Path | None, report: Path | None, only_list: bool
+    clones: Path | None,
+    model: Path | None,
+    threads: int,
+    second_look: bool,
+    failures: Path | None,
+    report: Path | None,
+    only_list: bool,
 ) -> None:
     """See the top of the file."""
     photos = json.loads(TABLE.read_text(encoding="utf-8"))
@@ -93,7 +100,7 @@ def main(
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
     images = [read(clones, photo) for photo in photos]
-    predictor = open_predictor(model or default_bundle_path(), threads=threads)
+    predictor = open_predictor(model or default_bundle_path(), threads=threads, second_look=second_look)
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
         for photo, image in bar:

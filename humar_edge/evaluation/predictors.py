@@ -14,6 +14,9 @@ from humar_edge.errors import CheckpointError, ConfigError, MissingExtraError
 from humar_edge.evaluation.evaluator import Prediction
 from humar_edge.prompts import PositionalPrompt, Prompt, TextPrompt, clean_text, point_prompt
 from humar_edge.results import Person
+from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
+from humar_edge.runtime.preprocess import prepare
+from humar_edge.runtime.second_look import with_second_look
 
 POINT_INDEX = 5
 """The point of the first stroke that stands for a point prompt, as in UniPHD's evaluation."""
@@ -46,16 +49,23 @@ class TorchPredictor:
         input_size: height and width of the canvas.
         token_length: tokens per prompt, padding included.
         threshold: score from which the person counts as found.
+        second_look: look again at people who fill the frame, as `humar_edge.runtime.predictor.Predictor` does.
     """
 
     backend = "torch"
 
     def __init__(
-        self, network: Any, input_size: tuple[int, int], token_length: int = 32, threshold: float = 0.5
+        self,
+        network: Any,
+        input_size: tuple[int, int],
+        token_length: int = 32,
+        threshold: float = 0.5,
+        second_look: bool = True,
     ) -> None:
         self.network = network.eval()
         self.input_size = input_size
         self.threshold = threshold
+        self.second_look = second_look
         self.parameter = next(network.parameters())
         self.device = str(self.parameter.device)
         self._tokenizer = _padded(self.network.text_encoder.tokenizer, token_length)
@@ -73,11 +83,16 @@ class TorchPredictor:
 
     def predict(self, frame: np.ndarray, prompt: Prompt | str) -> Person:
         """Find the person; `Person.timings` holds the milliseconds of the inference stage."""
-        from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
-        from humar_edge.runtime.preprocess import prepare
 
         prompt = self.encode(prompt) if isinstance(prompt, str) else prompt
-        prepared = prepare(frame, self.input_size)
+        if not self.second_look:
+            return self.look(frame, prompt)
+        return with_second_look(lambda share, _: [self.look(frame, prompt, share)], [prompt])[0]
+
+    def look(self, frame: np.ndarray, prompt: Prompt | str, share: float = 1.0) -> Person:
+        """Find the person on a frame that takes a share of the canvas' sides; the network runs once."""
+        prompt = self.encode(prompt) if isinstance(prompt, str) else prompt
+        prepared = prepare(frame, self.input_size, share)
         letterbox = prepared.letterbox
         start = time.perf_counter()
         if isinstance(prompt, PositionalPrompt):
@@ -113,7 +128,9 @@ class TorchPredictor:
             return [value.float().cpu().numpy() for value in outputs if value is not None]
 
 
-def open_predictor(model: Path, backend: str | None = None, threads: int | None = None) -> FramePredictor:
+def open_predictor(
+    model: Path, backend: str | None = None, threads: int | None = None, second_look: bool = True
+) -> FramePredictor:
     """Open a bundle (a folder with manifest.json) on a backend, or a checkpoint in PyTorch.
 
     Raises:
@@ -130,7 +147,7 @@ def open_predictor(model: Path, backend: str | None = None, threads: int | None 
         from humar_edge.bundle import Bundle
         from humar_edge.runtime.predictor import Predictor
 
-        return Predictor(Bundle.load(model), backend, threads)
+        return Predictor(Bundle.load(model), backend, threads, second_look=second_look)
     if backend not in (None, "torch"):
         raise ConfigError(f"{model} is not a bundle: export the checkpoint first (humar-edge export) to use {backend}")
     try:
@@ -142,7 +159,7 @@ def open_predictor(model: Path, backend: str | None = None, threads: int | None 
     if threads:
         torch.set_num_threads(threads)
     network, meta = load_network(model)
-    return TorchPredictor(network, *_settings(meta))
+    return TorchPredictor(network, *_settings(meta), second_look)
 
 
 def predict_entry(predictor: FramePredictor, entry: Entry, frame: np.ndarray, prompt: str) -> Prediction:

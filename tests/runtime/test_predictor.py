@@ -138,7 +138,7 @@ def counted_runs(make_tiny_bundle, tmp_path):
             return runner
 
         bundle = make_tiny_bundle(tmp_path / f"split-{split}", split=split)
-        return Predictor(bundle, "onnxruntime", threads=1, opener=opener), runs
+        return Predictor(bundle, "onnxruntime", threads=1, second_look=False, opener=opener), runs
 
     return open_predictor
 
