@@ -13,7 +13,7 @@ from humar_edge.calibration.blocks import blocks_of
 from humar_edge.calibration.images import feeds
 from humar_edge.calibration.sensitivity import LEAST_GAIN, Damage, measure_sensitivity, ranked
 from humar_edge.calibration.workbench import Measured, Workbench
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import ExportError
 from humar_edge.export.engines import text_engine, vision_engine
 from humar_edge.export.parity import torch_run

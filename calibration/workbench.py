@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry, read_image
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import read_image
 from humar_edge.errors import DataError
 from humar_edge.evaluation.compare import LIMITED, figures_of
 from humar_edge.evaluation.differences import OutputDifferences

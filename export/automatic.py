@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from humar_edge.calibration.search import Found, search
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import ConfigError
 from humar_edge.evaluation.run import choose_entries
 from humar_edge.export.plan import PLANS, Plan, plan_of

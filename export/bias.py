@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.export.graph import copy_of, initialisers
 from humar_edge.export.int8 import insert_qdq, quantizable
 from humar_edge.export.parity import onnx_run

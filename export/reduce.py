@@ -15,7 +15,7 @@ import numpy as np
 from humar_edge.bundle import PREPROCESSING
 from humar_edge.calibration.images import brightness, calibration_key, feeds, positional_feeds
 from humar_edge.calibration.ranges import Ranges, collect_ranges
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.export.bias import Shifts, collect_shifts, spread
 from humar_edge.export.engines import CAPTIONS, caption_samples
 from humar_edge.export.fp16 import to_fp16

@@ -10,7 +10,8 @@ from typing import Any
 
 from humar_edge.bundle import MANIFEST, Bundle, require_replaceable
 from humar_edge.combos import resolve
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.errors import ConfigError, DataError, ExportError
 from humar_edge.export.automatic import AUTO, PLAN_FILE, find_plan, plan_file, requested
 from humar_edge.export.captions import read_captions

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from humar_edge.bundle import Bundle
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.errors import ConfigError, ExportError
 from humar_edge.evaluation.compare import compare_predictors, figures_of, fitting_backend
 from humar_edge.evaluation.compare_report import write_comparison

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex, read_image
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex, read_image
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import FramePredictor, open_predictor, predict_entry

@@ -24,7 +24,8 @@ from user_errors import Command
 from humar_edge.bundle import MANIFEST, Bundle
 from humar_edge.cli.export import command as export_command
 from humar_edge.cli.progress import progress_bar
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.evaluation.compare import LIMITED, compare_predictors, fitting_backend
 from humar_edge.evaluation.predictors import open_predictor
 from humar_edge.evaluation.run import choose_entries

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex, available_splits, read_image
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex, available_splits, read_image
 from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import SIZES, size_of
 from humar_edge.evaluation.kinds import KINDS, caption_kind

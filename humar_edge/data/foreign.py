@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational
-from humar_edge.data.refhuman import Entry, read_annotated
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import read_annotated
 from humar_edge.errors import DataError
 
 VAGUE = frozenset(

@@ -14,7 +14,7 @@ import numpy as np
 
 from humar_edge import __version__
 from humar_edge.bundle import MANIFEST, VISION_ENGINE
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.differences import OutputDifferences
 from humar_edge.evaluation.evaluator import Evaluator, Outcome

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from humar_edge import rle
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.kinds import KINDS, caption_kind
 from humar_edge.evaluation.masks import mask_iou, mask_overlap, mask_summary

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import CheckpointError, ConfigError, MissingExtraError
 from humar_edge.evaluation.evaluator import Prediction
 from humar_edge.prompts import PositionalPrompt, Prompt, TextPrompt, clean_text, point_prompt

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from humar_edge.data.refhuman import Entry, read_image
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import read_image
 from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import FramePredictor, predict_entry

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.training.shared import shared_counts
 
 RARE = 3.0

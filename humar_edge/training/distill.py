@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from humar_edge.combos import resolve
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import ConfigError, DataError
 from humar_edge.models.network import HumarNet
 from humar_edge.training import checkpoint

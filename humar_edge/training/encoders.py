@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from humar_edge.combos import Combo
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.models.blocks import cell_centres
 from humar_edge.models.network import HumarNet

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import TorchPredictor

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational, mirror, paraphrase
+from humar_edge.data.entries import Entry
 from humar_edge.data.foreign import foreign_negative, paste_person
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
 from humar_edge.data.photometric import jitter
-from humar_edge.data.refhuman import Entry, read_annotated, read_image
+from humar_edge.data.refhuman import read_annotated, read_image
 from humar_edge.errors import DataError
 
 MASK_STRIDE = 2
@@ -34,7 +35,7 @@ class Target:
         mask: uint8 [size/2,size/2].
         has_mask: The mask is annotated.
         points: float32 [12,2] a scribble on the person, or None: then the prompt is the caption.
-        attributes: What is known of the person, see `refhuman.Entry`.
+        attributes: What is known of the person, see `entries.Entry`.
     """
 
     caption: str

@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from humar_edge.combos import Combo, resolve
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.training import checkpoint
 from humar_edge.training.attributes import join_tables

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from humar_edge.data.captions import mirror, paraphrase
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import CheckpointError, ConfigError
 from humar_edge.models.text import TextEncoder, build_text_encoder, build_tite_vocabulary, restore_text_encoder
 from humar_edge.models.text.tite import TiteEncoder

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from humar_edge.data.refhuman import Entry
+from humar_edge.data.entries import Entry
 from humar_edge.errors import DataError
 from humar_edge.evaluation.evaluator import Evaluator
 from humar_edge.evaluation.predictors import TorchPredictor

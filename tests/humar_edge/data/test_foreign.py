@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from refhuman_factory import annotation, image, nobody, write_split
 
+from humar_edge.data.entries import Entry
 from humar_edge.data.foreign import definite_words, foreign_negative, is_distinct, paste_person
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.refhuman import RefHumanIndex
 
 BLUE, RED = (220, 70, 40), (40, 40, 220)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from refhuman_factory import annotation, image, nobody, write_split
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex
+from humar_edge.data.entries import Entry
+from humar_edge.data.refhuman import RefHumanIndex
 from humar_edge.evaluation.evaluator import Evaluator, Prediction, geometry_summary, latency_summary, size_of
 
 pytest.importorskip("faster_coco_eval")

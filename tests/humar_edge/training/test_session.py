@@ -13,7 +13,8 @@ pytest.importorskip("accelerate")
 from light_checkpoint import write_light_checkpoint  # noqa: E402
 from tiny_training import tiny_encoder, tiny_network, write_people  # noqa: E402
 
-from humar_edge.data.refhuman import Entry, RefHumanIndex  # noqa: E402
+from humar_edge.data.entries import Entry  # noqa: E402
+from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
 from humar_edge.errors import CheckpointError, ConfigError  # noqa: E402
 from humar_edge.training import checkpoint  # noqa: E402
 from humar_edge.training.session import _encoder, _take  # noqa: E402
