@@ -60,7 +60,7 @@ class TorchPredictor:
         input_size: tuple[int, int],
         token_length: int = 32,
         threshold: float = 0.5,
-        second_look: bool = True,
+        second_look: bool = False,
     ) -> None:
         self.network = network.eval()
         self.input_size = input_size

@@ -180,7 +180,7 @@ def test_a_network_in_pytorch(data):
             assert points.shape == (1, 12, 2)
             return self.answer(image, 0.8)
 
-    predictor = TorchPredictor(Network(), (96, 128), second_look=False)
+    predictor = TorchPredictor(Network(), (96, 128))
     for prompt in ("text", "scribble"):
         evaluator = Evaluator()
         evaluate(predictor, choose_entries(RefHumanIndex.load(data).entries, prompt), evaluator, prompt)
@@ -191,5 +191,5 @@ def test_a_network_in_pytorch(data):
     frame = np.zeros((120, 160, 3), np.uint8)
     assert predictor.predict(frame, "the person in blue").score == pytest.approx(0.1)
     # The box is half of the canvas, which is all of a picture that takes half of the canvas' sides.
-    twice = TorchPredictor(Network(), (96, 128)).predict(frame, "the person in blue")
+    twice = TorchPredictor(Network(), (96, 128), second_look=True).predict(frame, "the person in blue")
     np.testing.assert_allclose(twice.box_xyxy, [0, 0, 160, 120])
