@@ -22,7 +22,6 @@ from humar_edge.results import Person
 from humar_edge.runtime.channel import Cancelled, Channel
 from humar_edge.runtime.predictor import Predictor
 from humar_edge.runtime.preprocess import Prepared
-from humar_edge.runtime.second_look import with_second_look
 from humar_edge.runtime.sources.base import Frame, Source
 from humar_edge.runtime.statistics import RunStatistics
 from humar_edge.runtime.tracking import PersonTracker, Region, RegionOfInterest, follow_points
@@ -176,20 +175,12 @@ class Pipeline:
 
     def _find(self, job: _Job) -> list[Person]:
         """Everybody who is looked for; the first text prompt's time holds the features that the others share."""
-        if job.region is not None:
-            prompts = [_inside(job.region, prompt) for prompt in self._active]
-            height, width = job.frame.image.shape[:2]
-            found = self._predictor.find(job.prepared, prompts, job.preprocess_ms)
-            return [job.region.to_frame(person, (height, width)) for person in found]
-
-        def find(share: float, prompts: Sequence[Prompt]) -> Iterator[Person]:
-            if share == 1:
-                return self._predictor.find(job.prepared, prompts, job.preprocess_ms)
-            started = time.perf_counter()
-            prepared = self._predictor.preprocess(job.frame.image, share)
-            return self._predictor.find(prepared, prompts, (time.perf_counter() - started) * 1e3)
-
-        return with_second_look(find, self._active) if self._predictor.second_look else list(find(1.0, self._active))
+        if job.region is None:
+            return self._predictor.find_in_frame(job.frame.image, self._active, (job.prepared, job.preprocess_ms))
+        prompts = [_inside(job.region, prompt) for prompt in self._active]
+        height, width = job.frame.image.shape[:2]
+        found = self._predictor.find(job.prepared, prompts, job.preprocess_ms)
+        return [job.region.to_frame(person, (height, width)) for person in found]
 
     def _count_losses(self) -> None:
         self.statistics.dropped, self.statistics.reconnects = self._source.dropped, self._source.reconnects

@@ -196,13 +196,27 @@ class Predictor:
         if not prompts:
             raise PromptError("no prompt; say whom to look for")
         encoded = [self.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+        return self.find_in_frame(frame, encoded)
+
+    def find_in_frame(
+        self, frame: np.ndarray, prompts: Sequence[Prompt], ready: tuple[Prepared, float] | None = None
+    ) -> list[Person]:
+        """Everybody in a frame, in the order of the prompts, with the second look where it is on.
+
+        Args:
+            frame: As for `preprocess`.
+            prompts: Encoded.
+            ready: The frame preprocessed for the first look, and the milliseconds that took; None does it here.
+        """
 
         def find(share: float, chosen: Sequence[Prompt]) -> Iterator[Person]:
+            if share == 1 and ready is not None:
+                return self.find(ready[0], chosen, ready[1])
             started = time.perf_counter()
             prepared = self.preprocess(frame, share)
-            yield from self.find(prepared, chosen, (time.perf_counter() - started) * 1e3)
+            return self.find(prepared, chosen, (time.perf_counter() - started) * 1e3)
 
-        return with_second_look(find, encoded) if self.second_look else list(find(1.0, encoded))
+        return with_second_look(find, prompts) if self.second_look else list(find(1.0, prompts))
 
     def find(self, prepared: Prepared, prompts: Sequence[Prompt], preprocess_ms: float) -> Iterator[Person]:
         """Inference and decoding of one picture for every prompt, in order; errors are those of `infer`."""

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from counted_engines import counting_opener
 
 from humar_edge.bundle import Bundle
 from humar_edge.errors import BackendError, BundleError, ConfigError, PromptError
 from humar_edge.prompts import box_prompt, point_prompt
 from humar_edge.runtime.predictor import STAGES, Predictor
-from humar_edge.runtime.runners import open_runner
 
 RED, GREEN = (200, 100, 300, 340), (420, 60, 500, 280)
 
@@ -129,14 +129,7 @@ def counted_runs(make_tiny_bundle, tmp_path):
     """Opens a predictor on a fresh bundle; gives it and the engines' names in the order they ran."""
 
     def open_predictor(split):
-        runs = []
-
-        def opener(path, backend, threads):
-            runner = open_runner(path, backend, threads)
-            infer = runner.infer
-            runner.infer = lambda inputs: runs.append(path.stem) or infer(inputs)
-            return runner
-
+        opener, runs = counting_opener()
         bundle = make_tiny_bundle(tmp_path / f"split-{split}", split=split)
         return Predictor(bundle, "onnxruntime", threads=1, second_look=False, opener=opener), runs
 

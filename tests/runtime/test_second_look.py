@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from counted_engines import counting_opener
 
 from humar_edge.prompts import point_prompt
 from humar_edge.results import Person
 from humar_edge.runtime.predictor import Predictor
-from humar_edge.runtime.runners import open_runner
 from humar_edge.runtime.second_look import KEEP, LOOK_AGAIN, SHARE, coverage, with_second_look
 
 FRAME = (100, 200)
@@ -65,14 +65,7 @@ def test_only_those_who_fill_the_frame_are_looked_at_again():
 
 
 def test_a_bundle_answers_in_pixels_of_the_frame_at_both_looks(make_tiny_bundle, colour_scene, tmp_path):
-    runs = []
-
-    def opener(path, backend, threads):
-        runner = open_runner(path, backend, threads)
-        infer = runner.infer
-        runner.infer = lambda inputs: runs.append(path.stem) or infer(inputs)
-        return runner
-
+    opener, runs = counting_opener()
     near = (100, 40, 420, 290)
     frame = colour_scene((300, 500), {"red": near, "green": (430, 40, 470, 100)})
     with Predictor(make_tiny_bundle(tmp_path / "b"), "onnxruntime", threads=1, opener=opener) as predictor:
