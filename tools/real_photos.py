@@ -26,6 +26,8 @@ from humar_edge.evaluation.predictors import open_predictor
 from humar_edge.files import write_text
 
 TABLE = Path(__file__).with_suffix(".json")
+SIZES = (0.0, 0.02, 0.06, 0.15, 0.3)
+"""Shares of the picture that a person's box covers: from each to the next."""
 TILE, COLUMNS = 300, 5
 GREEN, RED, WHITE = (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -38,6 +40,15 @@ def read(clones: Path, photo: dict[str, Any]) -> np.ndarray:
         raise click.UsageError(f"{path} is not there or no picture")
     size = (photo["width"], photo["height"])
     return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def coarsen(image: np.ndarray, pixels: int | None) -> np.ndarray:
+    """The same picture as if its longer side had had so many pixels."""
+    if pixels is None:
+        return image
+    scale = pixels / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC))
 
 
 def tile(image: np.ndarray, caption: str, meant: list[float], found: np.ndarray) -> np.ndarray:
@@ -59,11 +70,23 @@ def sheet(tiles: list[np.ndarray]) -> np.ndarray:
     return np.vstack([np.hstack(tiles[k : k + COLUMNS]) for k in range(0, len(tiles), COLUMNS)])
 
 
+def covers(box: list[float] | None, photo: dict[str, Any]) -> float | None:
+    """Share of the picture that a box covers."""
+    if box is None:
+        return None
+    return (box[2] - box[0]) * (box[3] - box[1]) / (photo["width"] * photo["height"])
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Per kind of prompt: how many, box Acc@0.5, and the share said to be present; "nobody": the share refused."""
+    """Per kind of prompt, and per size of the person: how many, box Acc@0.5, and the share said to be present;
+    "nobody": the share refused."""
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        for kind in ("all", row["kind"]) if row["box"] else ("nobody",):
+        if not row["box"]:
+            kinds["nobody"].append(row)
+            continue
+        size = max(least for least in SIZES if least <= row["covers"])
+        for kind in ("all", row["kind"], f"from {size:.2f}"):
             kinds[kind].append(row)
     return {
         kind: {
@@ -80,6 +103,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle or checkpoint. [default: the embedded bundle]")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--second-look/--no-second-look", default=True, help="As in humar-edge run.")
+@click.option("--pixels", type=click.IntRange(min=16), help="Make photographs as coarse as if they had so many.")
 @click.option("--failures", type=click.Path(path_type=Path), help="Picture of the wrong choices to write.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="File of all answers to write.")
 @click.option("--list", "only_list", is_flag=True, help="Print the repositories and stop.")
@@ -88,6 +112,7 @@ def main(
     model: Path | None,
     threads: int,
     second_look: bool,
+    pixels: int | None,
     failures: Path | None,
     report: Path | None,
     only_list: bool,
@@ -99,7 +124,7 @@ def main(
         return
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
-    images = [read(clones, photo) for photo in photos]
+    images = [coarsen(read(clones, photo), pixels) for photo in photos]
     predictor = open_predictor(model or default_bundle_path(), threads=threads, second_look=second_look)
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
@@ -109,12 +134,13 @@ def main(
                 found = np.asarray(answer.box_xyxy, np.float64)
                 right = box is not None and box_iou(found, np.array(box, np.float64)) >= 0.5
                 row = {"photo": photo["path"], "caption": caption, "kind": kind, "box": box, "answer": found.tolist()}
+                row["covers"] = covers(box, photo)
                 rows.append(row | {"right": right, "found": bool(answer.found), "score": float(answer.score)})
                 if box is not None and not right:
                     tiles.append(tile(image, f"{caption} {answer.score:.2f}", box, found))
     figures = summary(rows)
     for kind, figure in figures.items():
-        click.echo(f"{kind:8} {figure['prompts']:4} right {figure['right']:.3f} found {figure['found']:.3f}")
+        click.echo(f"{kind:9} {figure['prompts']:4} right {figure['right']:.3f} found {figure['found']:.3f}")
     if report:
         write_text(report, json.dumps({"summary": figures, "rows": rows}, indent=1))
     if failures and tiles:

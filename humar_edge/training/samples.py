@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational, mirror, paraphrase
+from humar_edge.data.detail import add_detail
 from humar_edge.data.entries import Entry
 from humar_edge.data.foreign import foreign_negative, paste_person
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
@@ -19,6 +20,8 @@ from humar_edge.errors import DataError
 
 MASK_STRIDE = 2
 """Target masks are kept at half the canvas."""
+ENLARGED = 1.0
+"""From this scale on a picture counts as enlarged."""
 DRAWS = 10
 """Uniform numbers per prompt that the losses use, so that a batch alone determines its loss."""
 
@@ -67,6 +70,7 @@ class Augmentation:
         crop: Share of pictures cropped.
         window: Least side of a crop, over the longer side of the picture.
         light: Strength of `photometric.jitter`.
+        detail: Share of enlarged pictures that get the fine detail of another one.
     """
 
     surround: float = 0.3
@@ -74,6 +78,7 @@ class Augmentation:
     crop: float = 0.5
     window: float = 0.4
     light: float = 1.0
+    detail: float = 0.5
 
 
 AUGMENTATIONS = {"strong": Augmentation(), "mild": Augmentation(0.12, 0.45, 0.3, 0.55, 0.5)}
@@ -151,7 +156,8 @@ class SampleMaker:
                 region = None if canvas is None else place.box(np.array([0, 0, image.shape[1], image.shape[0]]))
                 targets = self._targets(entries, place, region, absent, rng)
                 if targets:
-                    return _sample(jitter(place.image(image, canvas), rng, self.far.light), targets, rng)
+                    picture = self._detail(place.image(image, canvas), place.scale, rng)
+                    return _sample(jitter(picture, rng, self.far.light), targets, rng)
         place = fit(image.shape[1], image.shape[0], self.options.size)
         return _sample(place.image(image), self._targets(entries, place, None, absent, rng), rng)
 
@@ -194,21 +200,32 @@ class SampleMaker:
         left = width - corner[0] - window[0] if flip else corner[0]
         return Placement(scale, -left * scale, -corner[1] * scale, flip, width, self.options.size)
 
-    def _filler(self, rng: np.random.Generator) -> np.ndarray:
-        """A canvas covered by a random picture without people, or the next one that can be read."""
-        size = self.options.size
-        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
+    def _detail(self, image: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
+        """Perhaps with the fine detail that enlarging by `scale` did not bring."""
+        if scale < ENLARGED or rng.random() >= self.far.detail or not self.fillers:
+            return image
+        donor = self._without_people(rng)
+        return image if donor is None else add_detail(image, donor, scale, rng)
+
+    def _without_people(self, rng: np.random.Generator) -> np.ndarray | None:
+        """A random filler, or the next one that can be read, uint8 RGB [H,W,3]."""
         first = int(rng.integers(len(self.fillers)))
         for path in self.fillers[first:] + self.fillers[:first]:
             try:
-                picture = read_image(path)[..., ::-1]
-                break
+                return np.ascontiguousarray(read_image(path)[..., ::-1])
             except DataError:
                 continue
-        else:
+        return None
+
+    def _filler(self, rng: np.random.Generator) -> np.ndarray:
+        """A canvas covered by a random picture without people."""
+        size = self.options.size
+        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
+        picture = self._without_people(rng)
+        if picture is None:
             return canvas
         scale = size / min(picture.shape[:2]) * rng.uniform(1.0, 1.4)
-        picture = cv2.resize(np.ascontiguousarray(picture), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         y, x = (int(rng.integers(side - size + 1)) if side > size else 0 for side in picture.shape[:2])
         part = picture[y : y + size, x : x + size]
         canvas[: part.shape[0], : part.shape[1]] = part

@@ -42,6 +42,13 @@ def test_every_prompt_is_tried_and_failures_are_drawn(module, clones):
     assert drawn.shape == (module.TILE + 22, module.TILE * module.COLUMNS, 3)
 
 
+def test_a_coarse_photograph_keeps_its_size_and_loses_what_is_fine(module):
+    fine = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    coarse = module.coarsen(fine, 30)
+    assert coarse.shape == fine.shape and module.coarsen(fine, None) is fine
+    assert coarse.std() < 0.5 * fine.std() and abs(coarse.mean() - fine.mean()) < 2
+
+
 def test_boxes_are_given_in_the_size_of_the_table(module, clones):
     photo = json.loads(module.TABLE.read_text())[0]
     assert module.read(clones, photo).shape == (120, 160, 3)
@@ -55,12 +62,13 @@ def test_a_missing_photograph_is_named(module, clones):
 
 def test_right_and_refused_are_counted_by_kind(module):
     rows = [
-        {"kind": "place", "box": [0, 0, 1, 1], "right": True, "found": True},
-        {"kind": "colour", "box": [0, 0, 1, 1], "right": False, "found": True},
-        {"kind": "colour", "box": None, "right": False, "found": False},
+        {"kind": "place", "box": [0, 0, 1, 1], "covers": 0.02, "right": True, "found": True},
+        {"kind": "colour", "box": [0, 0, 1, 1], "covers": 0.7, "right": False, "found": True},
+        {"kind": "colour", "box": None, "covers": None, "right": False, "found": False},
     ]
     figures = module.summary(rows)
     assert (figures["all"]["right"], figures["place"]["right"], figures["colour"]["prompts"]) == (0.5, 1.0, 1)
+    assert (figures["from 0.02"]["right"], figures["from 0.30"]["right"]) == (1.0, 0.0)
     assert figures["nobody"] == {"prompts": 1, "right": 1.0, "found": 0.0}
 
 

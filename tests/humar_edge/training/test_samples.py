@@ -19,7 +19,7 @@ from humar_edge.data.refhuman import RefHumanIndex  # noqa: E402
 from humar_edge.errors import DataError  # noqa: E402
 from humar_edge.training import samples  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
-from humar_edge.training.samples import DRAWS, SampleMaker, SampleOptions, group_by_image  # noqa: E402
+from humar_edge.training.samples import DRAWS, Augmentation, SampleMaker, SampleOptions, group_by_image  # noqa: E402
 
 BOX = (50, 20, 110, 110)
 SIZE = 128
@@ -140,6 +140,25 @@ def test_fillers_that_cannot_be_read_give_way(root: Path, tmp_path: Path, plain_
         both = made.make(0, seed).image, grey.make(0, seed).image
         seen.add((bool((both[0] == 255).all(2).any()), bool((both[1] == 255).all(2).any())))
     assert seen == {(True, False), (False, False)}, "white around some, grey where nothing can be read"
+
+
+def test_enlarged_pictures_get_the_detail_of_a_filler(
+    root: Path, tmp_path: Path, plain_light: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, rough = tmp_path / "plain.png", tmp_path / "rough.png"
+    cv2.imwrite(str(plain), np.full((150, 150, 3), 128, np.uint8))
+    cv2.imwrite(str(rough), np.random.default_rng(0).integers(0, 255, (150, 150, 3), dtype=np.uint8))
+    monkeypatch.setitem(samples.AUGMENTATIONS, "plain", Augmentation(surround=0, crop=0))
+    groups, changed = maker(root).groups, []
+    for size in (SIZE, 3 * SIZE):  # the picture is 160 wide
+        for seed in range(30):
+            one, two = (
+                SampleMaker(groups, SampleOptions(size=size, augmentation="plain"), [filler]).make(0, seed)
+                for filler in (plain, rough)
+            )
+            assert [target.box.tolist() for target in one.targets] == [target.box.tolist() for target in two.targets]
+            changed.append((size > 160, bool((one.image != two.image).any())))
+    assert {(True, True), (True, False), (False, False)} == set(changed), "some of those enlarged, no others"
 
 
 def test_the_same_seed_gives_the_same_sample(root: Path) -> None:
