@@ -48,5 +48,21 @@ def test_paraphrases_differ() -> None:
 def test_a_person_may_be_called_by_any_role_but_a_woman_may_not() -> None:
     rng = np.random.default_rng(2)
     said = {paraphrase("the person in red", rng).lower() for _ in range(300)}
-    assert any("player in red" in text for text in said) and all(text.endswith(" in red") for text in said)
+    assert any("player in red" in text for text in said) and all(" red" in text for text in said)
     assert not any("player" in paraphrase("the woman in red", rng).lower() for _ in range(300))
+
+
+def test_what_is_said_beside_does_not_replace_anything() -> None:
+    rng = np.random.default_rng(3)
+    said = {paraphrase("the man in black", rng).lower() for _ in range(400)}
+    assert any(text.endswith(" black by the wall") for text in said)
+    assert all(" black" in text for text in said)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_no_other_words_for_a_side_mean_the_other(side: str) -> None:
+    rng, other = np.random.default_rng(4), {"left": "right", "right": "left"}[side]
+    for caption in (f"man on the {side}", f"boy on the far {side}", f"{side}most person in a blazer"):
+        said = {paraphrase(caption, rng).lower() for _ in range(200)}
+        assert all(side in text and other not in text for text in said)
+        assert all(mirror(mirror(text)) == text and other in mirror(text) for text in said)
