@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from humar_edge.errors import HumarError
+from humar_edge.errors import HumarError, SinkError
 from humar_edge.prompts import Prompt
 from humar_edge.results import Person
 from humar_edge.runtime.pipeline import Pipeline
@@ -39,8 +40,15 @@ def open_sinks(
         records: File by key of `RECORDS`.
         show: Also a window; None: for live sources without another output, where there is a display.
         masks: Put masks into the JSON lines.
+
+    Raises:
+        SinkError: An output cannot be opened, or two go to one place.
     """
     asked = [*outputs, *filter(None, records.values())]
+    places = [os.path.realpath(word) for word in asked]
+    twice = next((word for word, place in zip(asked, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise SinkError(f"{twice}: two outputs would go there; give each a name of its own")
     if show is None:
         show = source.live and not asked and display_problem() is None
     with ExitStack() as opened:

@@ -360,3 +360,16 @@ def test_reader_of_a_pipe_that_goes_away_is_no_error(tiny_bundle, clip):
         process.stdout.close()
         assert process.wait(timeout=60) == 0
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--jsonl", "r", "--coco", "r"), ("--output", "r.csv", "--csv", "./r.csv"), ("--output", "f/", "--output", "f/")],
+    ids=["two records", "output and record", "two folders"],
+)
+def test_two_outputs_of_one_name_are_refused_and_nothing_is_written(run, clip, tmp_path, options, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    code, _, stderr = run("--source", clip, "--text", "red", *options)
+    assert code == 2 and "two outputs would go there" in one_line(stderr)
+    assert set(tmp_path.iterdir()) == before
