@@ -1,8 +1,8 @@
 """A second look, on a smaller picture, at people who fill the frame.
 
-A network reads boxes off cells that know their surroundings only so far: of somebody half as wide as the picture it
-boxes the middle. On half of the canvas the same person is one of ordinary size. What that gains, and how the limits
-were chosen: docs/experiments.md.
+People who fill a training picture were enlarged, so they are smooth; of somebody who fills a photograph a network boxes
+the middle. On half of the canvas the same person is one of ordinary size. What that gains, and how the limits were
+chosen: docs/experiments.md.
 """
 
 from __future__ import annotations
