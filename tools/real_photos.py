@@ -21,6 +21,7 @@ import numpy as np
 from user_errors import Command
 
 from humar_edge.bundle import default_bundle_path
+from humar_edge.data.photometric import coarsen
 from humar_edge.evaluation.boxes import box_iou
 from humar_edge.evaluation.predictors import open_predictor
 from humar_edge.files import write_text
@@ -42,13 +43,9 @@ def read(clones: Path, photo: dict[str, Any]) -> np.ndarray:
     return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def coarsen(image: np.ndarray, pixels: int | None) -> np.ndarray:
+def brought_to(image: np.ndarray, pixels: int | None) -> np.ndarray:
     """The same picture as if its longer side had had so many pixels."""
-    if pixels is None:
-        return image
-    scale = pixels / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC))
+    return image if pixels is None else coarsen(image, min(1.0, pixels / max(image.shape[:2])), cv2.INTER_CUBIC)
 
 
 def tile(image: np.ndarray, caption: str, meant: list[float], found: np.ndarray) -> np.ndarray:
@@ -124,7 +121,7 @@ def main(
         return
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
-    images = [coarsen(read(clones, photo), pixels) for photo in photos]
+    images = [brought_to(read(clones, photo), pixels) for photo in photos]
     predictor = open_predictor(model or default_bundle_path(), threads=threads, second_look=second_look)
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
@@ -134,8 +131,8 @@ def main(
                 found = np.asarray(answer.box_xyxy, np.float64)
                 right = box is not None and box_iou(found, np.array(box, np.float64)) >= 0.5
                 row = {"photo": photo["path"], "caption": caption, "kind": kind, "box": box, "answer": found.tolist()}
-                row["covers"] = covers(box, photo)
-                rows.append(row | {"right": right, "found": bool(answer.found), "score": float(answer.score)})
+                row |= {"covers": covers(box, photo), "right": right}
+                rows.append(row | {"found": bool(answer.found), "score": float(answer.score)})
                 if box is not None and not right:
                     tiles.append(tile(image, f"{caption} {answer.score:.2f}", box, found))
     figures = summary(rows)

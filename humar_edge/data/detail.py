@@ -39,13 +39,13 @@ def add_detail(image: np.ndarray, donor: np.ndarray, enlarged: float, rng: np.ra
     Args:
         image: uint8 [H,W,3].
         donor: uint8 [h,w,3], any other picture, at its own resolution.
-        enlarged: By what factor the picture was enlarged; what is finer than its pixels were is what gets added.
+        enlarged: By what factor, at least 1, the picture was enlarged; what is finer than its pixels were is added.
         rng: Chooses amounts, and the part of the donor.
 
     Returns:
         uint8 [H,W,3].
     """
-    reach = rng.uniform(*REACH) * max(1.0, enlarged)
+    reach = rng.uniform(*REACH) * enlarged
     added = rng.uniform(*BORROW) * fine(patch(donor, image.shape, rng), reach)
     if rng.random() < SHARPEN[0]:
         added += rng.uniform(0.0, SHARPEN[1]) * fine(image, reach)

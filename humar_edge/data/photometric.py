@@ -32,11 +32,15 @@ def _blur(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4)))
 
 
-def _coarsen(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+def coarsen(image: np.ndarray, share: float, enlarging: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """A uint8 [H,W,3] picture as if its sides had had a share, in (0,1], of their pixels; `enlarging` as in OpenCV."""
     height, width = image.shape[:2]
-    share = rng.uniform(0.4, 0.8)
     small = cv2.resize(image, (max(1, int(width * share)), max(1, int(height * share))), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(small, (width, height), interpolation=enlarging))
+
+
+def _coarsen(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    return coarsen(image, rng.uniform(0.4, 0.8))
 
 
 def _noise(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from humar_edge.data.captions import is_relational, mirror, paraphrase
-from humar_edge.data.detail import add_detail
+from humar_edge.data.detail import add_detail, patch
 from humar_edge.data.entries import Entry
 from humar_edge.data.foreign import foreign_negative, paste_person
 from humar_edge.data.geometry import PAD_VALUE, Placement, fit, visible_share
@@ -218,18 +218,13 @@ class SampleMaker:
         return None
 
     def _filler(self, rng: np.random.Generator) -> np.ndarray:
-        """A canvas covered by a random picture without people."""
+        """A canvas covered by a random picture without people, uint8 RGB [size,size,3]; grey without one."""
         size = self.options.size
-        canvas = np.full((size, size, 3), PAD_VALUE, np.uint8)
         picture = self._without_people(rng)
         if picture is None:
-            return canvas
+            return np.full((size, size, 3), PAD_VALUE, np.uint8)
         scale = size / min(picture.shape[:2]) * rng.uniform(1.0, 1.4)
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        y, x = (int(rng.integers(side - size + 1)) if side > size else 0 for side in picture.shape[:2])
-        part = picture[y : y + size, x : x + size]
-        canvas[: part.shape[0], : part.shape[1]] = part
-        return canvas
+        return patch(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), (size, size), rng)
 
     def _targets(
         self, entries: list[Entry], place: Placement, region: np.ndarray | None, absent: int, rng: np.random.Generator

@@ -44,8 +44,8 @@ def test_every_prompt_is_tried_and_failures_are_drawn(module, clones):
 
 def test_a_coarse_photograph_keeps_its_size_and_loses_what_is_fine(module):
     fine = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
-    coarse = module.coarsen(fine, 30)
-    assert coarse.shape == fine.shape and module.coarsen(fine, None) is fine
+    coarse = module.brought_to(fine, 30)
+    assert coarse.shape == fine.shape and module.brought_to(fine, None) is fine
     assert coarse.std() < 0.5 * fine.std() and abs(coarse.mean() - fine.mean()) < 2
 
 
