@@ -40,6 +40,7 @@ FLOAT: tuple[tuple[str, str], ...] = (
     (r".*/(film|key_value)/.*", "conditioning: a few values that scale whole maps"),
     (r".*(sampling_offsets|attention_weights)/.*", "sampling locations and their shares"),
     (r".*(norm|gate).*/.*MatMul.*", "statistics"),
+    (r"neck/down_path\.[^/]+/skip/.*", "the short way to the map that people are read from: most of INT8's error"),
 )
 """Paths that stay in floating point whatever the plan says: pattern, reason."""
 

@@ -121,3 +121,11 @@ def test_int8_stays_out_of_scores_boxes_and_tokens(family: str, exported: Export
             "proposals/stem",
         }
         assert "transformer/selection" not in reached
+
+
+def test_int8_leaves_the_short_way_to_the_map_of_people_in_float(exported: Exported) -> None:
+    for _, model in exported["fully_conv_optim"]:
+        nodes = {node.name: path_of(node) for node in model.graph.node}
+        path = {nodes[name] for name in quantizable(model, PLANS["int8"]) if nodes[name].startswith("neck/down_path")}
+        assert not [node for node in path if "/skip/" in node]
+        assert [node for node in path if "/body/" in node], "all else of it is quantised"
