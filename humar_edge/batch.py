@@ -13,6 +13,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from humar_edge.bundle import MANIFEST, Bundle, default_bundle_path
 from humar_edge.errors import BackendError, ConfigError, HumarError, MissingExtraError, SinkError, SourceError
+from humar_edge.files import write_text
 from humar_edge.prompts import clean_text
 
 RUN_FILE = "batch.json"
@@ -178,20 +180,21 @@ def run_batch(
     Bundle.load(path)
     names = find_files(root, exclude=results)
     todo = [name for name in names if not job.result(name).is_file()]
-    if todo:
-        _import_ray()  # before the folder is taken for results that could not be made
-    _claim(job)
-    summary = Summary(skipped=len(names) - len(todo))
-    on_plan(len(todo), summary.skipped)
-    for name in todo:
-        job.result(name).parent.mkdir(parents=True, exist_ok=True)
-    for row in _rows(job, todo, workers, address) if todo else ():
-        name, frames, error = str(row["name"]), int(row["frames"]), str(row["error"])
-        if error:
-            summary.failed[name] = error
-        else:
-            summary.files, summary.frames = summary.files + 1, summary.frames + frames
-        on_file(name, frames, error)
+    _refuse_another_run(job)
+    summary, workers = Summary(skipped=len(names) - len(todo)), min(workers, len(todo))
+    # Before the folder is taken for results that could not be made.
+    with _cluster(workers * threads, address) if todo else nullcontext() as ray:
+        _claim(job)
+        on_plan(len(todo), summary.skipped)
+        for name in todo:
+            job.result(name).parent.mkdir(parents=True, exist_ok=True)
+        for row in _rows(ray, job, todo, workers) if todo else ():
+            name, frames, error = str(row["name"]), int(row["frames"]), str(row["error"])
+            if error:
+                summary.failed[name] = error
+            else:
+                summary.files, summary.frames = summary.files + 1, summary.frames + frames
+            on_file(name, frames, error)
     return summary
 
 
@@ -223,27 +226,26 @@ def find_files(root: Path, exclude: Path) -> list[str]:
     return [path.as_posix() for path in sorted(found, key=natural_key)]
 
 
-def _claim(job: Job) -> None:
-    """Note what the folder's results are results of, or make sure that they are of the same; sweep up half files."""
-    file, identity = job.output / RUN_FILE, job.identity()
+def _refuse_another_run(job: Job) -> None:
+    file = job.output / RUN_FILE
     try:
-        job.output.mkdir(parents=True, exist_ok=True)
-        if file.is_file():
-            if json.loads(file.read_text("utf-8")) != identity:
-                raise ConfigError(
-                    f"{job.output} holds results of another model, other prompts or options; choose another --output"
-                )
-        else:
-            part = file.with_name(f".{file.name}{PART}")
-            part.write_text(json.dumps(identity, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(part, file)
+        if file.is_file() and json.loads(file.read_text("utf-8")) != job.identity():
+            raise ConfigError(
+                f"{job.output} holds results of another model, other prompts or options; choose another --output"
+            )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}); choose another --output") from error
+
+
+def _claim(job: Job) -> None:
+    """Note what the folder's results are results of; sweep up half files."""
+    write_text(job.output / RUN_FILE, json.dumps(job.identity(), indent=2, ensure_ascii=False) + "\n")
+    try:
         # What a killed run left behind.
         for part in job.output.rglob(f".*{PART}"):
             part.unlink(missing_ok=True)
     except OSError as error:
         raise SinkError(f"cannot write {job.output}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{file} cannot be read ({error}); choose another --output") from error
 
 
 def _import_ray() -> Any:
@@ -259,14 +261,22 @@ def _import_ray() -> Any:
     return ray
 
 
-def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> Iterator[dict[str, Any]]:
+@contextmanager
+def _cluster(cpus: int, address: str | None) -> Iterator[Any]:
+    """Ray, started for the time of the context unless it runs already."""
     ray = _import_ray()
-    workers = min(workers, len(names))
     mine = not ray.is_initialized()
     if mine:
-        _start(ray, workers * job.threads, address)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+        _start(ray, cpus, address)
+    try:
+        yield ray
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _rows(ray: Any, job: Job, names: Sequence[str], workers: int) -> Iterator[dict[str, Any]]:
+    ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"name": name} for name in names]
     try:
         blocks = min(len(items), workers * BLOCKS_PER_WORKER)
@@ -279,9 +289,6 @@ def _rows(job: Job, names: Sequence[str], workers: int, address: str | None) -> 
         yield from answers.iter_rows()
     except ray.exceptions.RayError as error:
         raise BackendError(f"a Ray worker failed: {_last_line(error)}") from error
-    finally:
-        if mine:
-            ray.shutdown()
 
 
 def _start(ray: Any, cpus: int, address: str | None) -> None:

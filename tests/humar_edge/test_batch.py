@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from humar_edge.batch import RUN_FILE, Job, Worker, find_files, run_batch
 from humar_edge.cli.batch import command
-from humar_edge.errors import ConfigError, MissingExtraError, PromptError, SourceError
+from humar_edge.errors import BackendError, ConfigError, MissingExtraError, PromptError, SourceError
 
 FRAMES = 7
 TEXTS = ("the person in red", "blue")
@@ -83,6 +83,14 @@ def test_two_workers_restart_and_never_repeat(archive, tiny_bundle, tmp_path):
     assert (summary["files"], summary["skipped"], summary["frames"]) == (1, 3, FRAMES)
     check(results)
     assert (kept.stat().st_mtime_ns, kept.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_leaves_nothing(archive, tiny_bundle, tmp_path):
+    with pytest.raises(BackendError, match="Ray cannot be started"):
+        run_batch(archive, tmp_path / "r", TEXTS, model=tiny_bundle, address="nowhere")
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_worker_writes_whole_files_only(archive, tiny_bundle, tmp_path, monkeypatch):
