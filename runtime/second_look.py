@@ -15,9 +15,9 @@ from humar_edge.results import Person
 
 SHARE = 0.5
 """Of the canvas' sides that the picture takes at the second look."""
-LOOK_AGAIN = 0.15
+LOOK_AGAIN = 0.2
 """From which `coverage` of the person found on there is a second look."""
-KEEP = 0.25
+KEEP = 0.35
 """From which `coverage` on its answer is taken: people of ordinary size are seen better at full size."""
 
 Find = Callable[[float, Sequence[Prompt]], Iterable[Person]]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from humar_edge.models.heads.people import People
+from humar_edge.models.heads.people import People, overlaps
 from humar_edge.models.prompting import MASKED, Prompt
 
 LAYERS, HEADS = 2, 4
@@ -131,6 +131,17 @@ class SelectionHead(nn.Module):
         x = self.norm(x)
         logits = torch.cat([self.score(x[:, :-1])[..., 0], self.none(x[:, -1])], 1)
         return Selection(logits.float(), people.cells, people.boxes)
+
+
+def most_likely(selection: Selection) -> Tensor:
+    """The candidate around whom most of the probability lies, int64 [N].
+
+    A person seen close by is several candidates, which share what the person gets: alone, each may have less than
+    somebody who is one. So a candidate counts what others of the same place have, by how far their IoU is above a half.
+    """
+    share = selection.logits[:, :-1].softmax(1)
+    same = (2.0 * overlaps(selection.boxes) - 1.0).clamp(min=0.0)
+    return (same * share[:, None]).sum(2).argmax(1)
 
 
 def presence_logit(logits: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

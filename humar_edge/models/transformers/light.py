@@ -17,7 +17,7 @@ from humar_edge.models.heads.instance import Instance, InstanceHead
 from humar_edge.models.heads.people import GRID, People, PeopleEncoder, grid_window
 from humar_edge.models.heads.proposals import ProposalHead, Proposals, candidates
 from humar_edge.models.heads.resample import crop_many, paste
-from humar_edge.models.heads.selection import HEADS, LAYERS, Selection, SelectionHead, pick, presence_logit
+from humar_edge.models.heads.selection import HEADS, LAYERS, Selection, SelectionHead, most_likely, pick, presence_logit
 from humar_edge.models.prompting import PointProjection, Prompt, TextProjection
 
 OUTSIDE_MASK = -10.0
@@ -150,7 +150,7 @@ class LightTransformer(nn.Module):
     def forward(self, pyramid: Pyramid, people: People, prompt: Prompt) -> Detection:
         """Inference for one prompt per row of pyramid and people."""
         selection = self.select(people, prompt)
-        best = selection.logits[:, :-1].argmax(1)
+        best = most_likely(selection)
         cell = selection.cells.gather(1, best[:, None])[:, 0]
         found = self.decode(pyramid, prompt, cell, pick(selection.boxes, best))
         score = presence_logit(selection.logits, self.score_scale, self.score_shift).sigmoid()

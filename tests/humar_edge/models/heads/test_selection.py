@@ -17,9 +17,11 @@ from humar_edge.models.heads.selection import (  # noqa: E402
     HEADS,
     LAYERS,
     WORDS,
+    Selection,
     SelectionHead,
     WordsOnPeople,
     attend,
+    most_likely,
     pick,
     presence_logit,
 )
@@ -184,3 +186,29 @@ def test_presence_is_the_calibrated_log_odds_of_all_candidates_against_nobody() 
 def test_pick_takes_one_row_of_each() -> None:
     values = torch.arange(24.0).view(2, 4, 3)
     assert pick(values, torch.tensor([2, 0])).tolist() == [[6, 7, 8], [12, 13, 14]]
+
+
+def choice(shares: list[float], boxes: list[list[float]]) -> Selection:
+    """Candidates with given shares of the probability; "nobody" has the rest."""
+    logits = torch.tensor([[*shares, 1.0 - sum(shares)]]).log()
+    return Selection(logits, torch.arange(len(boxes))[None], torch.tensor([boxes]))
+
+
+def test_a_person_seen_as_several_candidates_has_what_they_have_together() -> None:
+    close = [[0.1, 0.1, 0.5, 0.9], [0.1, 0.1, 0.5, 0.88], [0.12, 0.1, 0.5, 0.9]]
+    assert most_likely(choice([0.2, 0.2, 0.15, 0.4], [*close, [0.6, 0.1, 0.9, 0.9]])).tolist() == [0]
+    apart = [[0.1, 0.1, 0.2, 0.9], [0.3, 0.1, 0.4, 0.9], [0.45, 0.1, 0.55, 0.9]]
+    assert most_likely(choice([0.2, 0.2, 0.15, 0.4], [*apart, [0.6, 0.1, 0.9, 0.9]])).tolist() == [3]
+
+
+def test_a_candidate_that_overlaps_by_half_or_less_lends_nothing() -> None:
+    half = [0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.9]
+    assert most_likely(choice([0.3, 0.25, 0.4], [*half, [0.6, 0.1, 0.9, 0.9]])).tolist() == [2]
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6))
+def test_where_nobody_overlaps_the_best_candidate_is_the_most_likely(weights: list[float]) -> None:
+    shares = [0.9 * weight / sum(weights) for weight in weights]
+    boxes = [[0.1 * k, 0.1, 0.1 * k + 0.08, 0.3] for k in range(len(weights))]
+    chosen = most_likely(choice(shares, boxes)).item()
+    assert shares[chosen] == pytest.approx(max(shares), rel=1e-3)

@@ -15,6 +15,7 @@ from light_factory import FAMILIES, TEXT_DIM, Texts, colour_maker, network, pict
 
 from humar_edge.combos import BACKBONES  # noqa: E402
 from humar_edge.models.heads.proposals import PEAKS  # noqa: E402
+from humar_edge.models.heads.selection import most_likely  # noqa: E402
 from humar_edge.models.network import HumarNet  # noqa: E402
 from humar_edge.models.prompting import Prompt  # noqa: E402
 from humar_edge.models.transformers import build_transformer  # noqa: E402
@@ -110,7 +111,7 @@ def test_the_chosen_candidate_is_decoded_and_nobody_else(subject: Subject) -> No
     net, prompt = subject.network, subject.prompt()
     with torch.no_grad():
         pyramid, _, people = net.scene(subject.image)
-        for place, chosen in enumerate(net.transformer.select(people, prompt).logits[:, :-1].argmax(1).tolist()):
+        for place, chosen in enumerate(most_likely(net.transformer.select(people, prompt)).tolist()):
             row = torch.tensor([place])
             cell, box = people.cells[place, chosen], people.boxes[place, chosen]
             instance = net.transformer.decode(pyramid.rows(row), prompt.rows(row), cell[None], box[None])

@@ -10,6 +10,7 @@ for needed in ("timm", "tokenizers", "accelerate"):
 from light_factory import FAMILIES, Texts, colour_maker, network  # noqa: E402
 
 from humar_edge.models.blocks import cell_centres  # noqa: E402
+from humar_edge.models.heads.selection import most_likely  # noqa: E402
 from humar_edge.training.batch import collate  # noqa: E402
 from humar_edge.training.step import LightStep, build_prompt  # noqa: E402
 
@@ -54,5 +55,5 @@ def test_one_batch_is_learned_in_thirty_steps(family: str, tmp_path) -> None:
     centres = cell_centres(SIZE // 8, SIZE // 8).flatten(1).t()[selection.cells]
     inside = ((centres > batch.box[:, None, :2]) & (centres < batch.box[:, None, 2:])).all(2)[batch.present]
     assert inside[:, :2].any(1).all(), "the first two candidates are the two people"
-    chosen = selection.logits[batch.present, :-1].argmax(1, keepdim=True)
+    chosen = most_likely(selection)[batch.present, None]
     assert inside.gather(1, chosen).all()
