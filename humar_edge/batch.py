@@ -238,8 +238,10 @@ def _refuse_another_run(job: Job) -> None:
 
 
 def _claim(job: Job) -> None:
-    """Note what the folder's results are results of; sweep up half files."""
-    write_text(job.output / RUN_FILE, json.dumps(job.identity(), indent=2, ensure_ascii=False) + "\n")
+    """Note what the folder's results are results of, unless it says so already; sweep up half files."""
+    file = job.output / RUN_FILE
+    if not file.is_file():
+        write_text(file, json.dumps(job.identity(), indent=2, ensure_ascii=False) + "\n")
     try:
         # What a killed run left behind.
         for part in job.output.rglob(f".*{PART}"):

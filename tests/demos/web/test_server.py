@@ -160,8 +160,11 @@ def test_snapshots_have_the_size_of_the_source(server, kind):
 
 def test_the_result_is_valid_and_may_have_masks(server):
     jsonschema = pytest.importorskip("jsonschema")
-    # The newest frame may be older than the prompts of the test before.
-    server.wait_for(lambda state: len(server.json("GET", "/api/result.json")) == 1)
+
+    def ready(state):  # the newest frame may be older than the prompts of the test before
+        return found(state, "the man in red") and len(server.json("GET", "/api/result.json")) == 1
+
+    server.wait_for(ready)
     schema = json.loads((Path(__file__).parents[3] / "humar_edge/assets/person.schema.json").read_text("utf-8"))
     for query in ("", "?masks=1"):
         (record,) = server.json("GET", f"/api/result.json{query}")
