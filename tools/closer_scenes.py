@@ -1,4 +1,4 @@
-"""Scenes that look more like photographs: people close up, near and far people together, groups, things in front.
+"""Scenes that look more like photographs: close people, near and far ones, far ones only, groups, things in front.
 
 The pack's composer stands everybody on a street at about the same distance. `compose_people.py --views ... --cover ...`
 replaces its layout by these, and puts tables, rails and other things in front of people.
@@ -78,12 +78,24 @@ def group(records: list[Person], width: int, height: int, rng: np.random.Generat
     return sorted(placed, key=lambda person: person[2])
 
 
+def far(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
+    """Small people on a wide ground. Those cut out without feet stay away, as only the lower edge could hide that."""
+    standing = [record for record in records if record["full_body"]] or records
+    horizon, ratio = rng.uniform(0.2, 0.6) * height, rng.uniform(0.75, 1.5)
+    size = height * np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
+    placed = []
+    for record, x in zip(standing, _across(len(standing), rng), strict=True):
+        own = size * np.exp(rng.uniform(-0.3, 0.3))
+        placed.append(_stand(record, own, horizon + own / ratio, x, (width, height)))
+    return sorted(placed, key=lambda person: person[2])
+
+
 def mixed(street: Layout, weights: Sequence[float]) -> Layout:
-    """The composer's own layout, `close`, `deep` and `group`, drawn by these weights."""
+    """The composer's own layout, `close`, `deep`, `group` and `far`, drawn by these weights."""
     shares = np.array(weights) / sum(weights)
 
     def layout(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
-        drawn: Layout = (street, close, deep, group)[rng.choice(4, p=shares)]
+        drawn: Layout = (street, close, deep, group, far)[rng.choice(5, p=shares)]
         return drawn(records, width, height, rng)
 
     return layout

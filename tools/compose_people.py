@@ -2,9 +2,9 @@
 
     python tools/compose_people.py PACK --out street --train 12000 --aspect random --captions 3 [options of compose.py]
 
-Three options are its own: `--views STREET CLOSE DEEP GROUP` are weights of the composer's scenes, of close ones, of
-such with near and far people and of groups that pose; `--zoom SHARE` of the scenes become close-ups of somebody in
-them, and `--cover SHARE` get something in front of somebody.
+Three options are its own: `--views STREET CLOSE DEEP GROUP FAR` are weights of the composer's scenes, of close ones, of
+such with near and far people, of groups that pose and of small people far away; `--zoom SHARE` of the scenes become
+close-ups of somebody in them, and `--cover SHARE` get something in front of somebody.
 
 An annotation gets `attributes`, one character per entry of the file's table `attributes`: 1 true, 0 false, ? unknown or
 out of sight. `humar-edge train` learns to name them (`--attribute-weight`).
@@ -158,18 +158,16 @@ def install(compose: ModuleType, views: Sequence[float], closer: float, cover: f
 @click.argument("pack", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
 @click.option(
-    "--views", type=click.FloatRange(0), nargs=4, default=(1, 0, 0, 0), metavar="STREET CLOSE DEEP GROUP",
-    help="Weights of the composer's scenes, of close ones, of such with near and far people, and of groups.",
+    "--views", type=click.FloatRange(0), nargs=5, default=(1, 0, 0, 0, 0), metavar="STREET CLOSE DEEP GROUP FAR",
+    help="Weights of the composer's scenes, of close ones, of such with near and far people, of groups, of far people.",
 )  # fmt: skip
 @click.option("--zoom", type=click.FloatRange(0, 1), default=0, help="Share of scenes that become close-ups.")
 @click.option("--cover", type=click.FloatRange(0, 1), default=0, help="Share of scenes with something before somebody.")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF compose.py]")
-def main(
-    pack: Path, out: Path, views: tuple[float, float, float, float], zoom: float, cover: float, rest: tuple[str, ...]
-) -> None:
+def main(pack: Path, out: Path, views: tuple[float, ...], zoom: float, cover: float, rest: tuple[str, ...]) -> None:
     """Compose, then add the table of attributes to the files."""
     if not sum(views):
-        raise click.UsageError("--views: one of the four weights must be more than 0")
+        raise click.UsageError("--views: one of the five weights must be more than 0")
     compose = load(pack)
     install(compose, views, zoom, cover)
     sys.argv[1:] = [*rest, "--pack", str(pack), "--out", str(out)]

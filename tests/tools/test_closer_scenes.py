@@ -25,7 +25,7 @@ def scene():
     return people_in(HEIGHT, WIDTH)
 
 
-@given(seeds, st.integers(1, 5), st.booleans(), st.sampled_from(["close", "deep", "group"]))
+@given(seeds, st.integers(1, 5), st.booleans(), st.sampled_from(["close", "deep", "group", "far"]))
 def test_everybody_is_in_the_picture_and_none_is_magnified_too_far(module, seed, count, full_body, name):
     placed = getattr(module, name)(records(count, full_body), WIDTH, HEIGHT, np.random.default_rng(seed))
     assert len(placed) == count
@@ -44,9 +44,17 @@ def test_close_people_are_cut_off_by_the_lower_edge(module, seed):
     assert max(foot for _, _, foot, _ in placed) > HEIGHT
 
 
+@given(seeds)
+def test_far_people_are_small_and_stand_on_the_ground_of_the_picture(module, seed):
+    placed = module.far([*records(3), *records(2, full_body=False)], WIDTH, HEIGHT, np.random.default_rng(seed))
+    assert len(placed) == 3  # nobody without feet
+    assert all(0.07 * HEIGHT < height < 0.55 * HEIGHT for _, height, _, _ in placed)
+    assert all(0.2 * HEIGHT < foot < 1.4 * HEIGHT for _, _, foot, _ in placed)
+
+
 def test_layouts_are_drawn_by_their_weights(module):
     drawn = [0, 0]
-    layout = module.mixed(lambda *_: "street", [1, 0, 1, 2])
+    layout = module.mixed(lambda *_: "street", [1, 0, 1, 1, 1])
     for seed in range(200):
         drawn[layout(records(2), WIDTH, HEIGHT, np.random.default_rng(seed)) == "street"] += 1
     assert 30 < drawn[1] < 70

@@ -17,7 +17,7 @@ def module(tool):
         ([], "holds no compose.py"),
         (["--zoom", "3"], "--zoom"),
         (["--cover", "-1"], "--cover"),
-        (["--views", "0", "0", "0", "0"], "one of the four weights"),
+        (["--views", "0", "0", "0", "0", "0"], "one of the five weights"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(module, tmp_path, options, said):
