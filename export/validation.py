@@ -75,7 +75,7 @@ def unproved(compared: int, listed: int, agreed: bool) -> str | None:
 
 
 def measure(bundle: Bundle, entries: Sequence[Entry], bar: Bar) -> dict[str, Any]:
-    """Metrics of a bundle with text prompts (`humar_edge.evaluation.compare.FIGURES`) at one look, and the `backend`.
+    """Metrics of a bundle with text prompts (`humar_edge.evaluation.compare.FIGURES`), and the `backend`.
 
     Raises:
         ExportError: The entries hold no prompt whose person is present.
@@ -83,7 +83,7 @@ def measure(bundle: Bundle, entries: Sequence[Entry], bar: Bar) -> dict[str, Any
     evaluator = Evaluator(threshold=bundle.manifest.thresholds["score"])
     backend = fitting_backend([bundle.path])
     with (
-        Predictor(bundle, backend, threads=THREADS, second_look=False) as predictor,
+        Predictor(bundle, backend, threads=THREADS) as predictor,
         bar("validating", len(entries)) as step,
     ):
         evaluate(predictor, entries, evaluator, "text", step)

@@ -35,7 +35,6 @@ class HumarEdge:
         backend: str | None = None,
         threads: int | None = None,
         score_threshold: float | None = None,
-        second_look: bool = True,
     ) -> None:
         """Open a bundle.
 
@@ -44,14 +43,13 @@ class HumarEdge:
             backend: "tensorrt", "openvino" or "onnxruntime"; None takes the best one available.
             threads: CPU threads; None leaves it to the backend.
             score_threshold: Replaces the bundle's threshold, in [0, 1].
-            second_look: Look again at people who fill the picture; there the vision engine runs twice.
 
         Raises:
             HumarError: The bundle or the backend cannot be used; the message says what to do.
         """
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(default_bundle_path() if bundle is None else bundle)
-        self._predictor = Predictor(bundle, backend, threads, score_threshold, second_look)
+        self._predictor = Predictor(bundle, backend, threads, score_threshold)
 
     @property
     def bundle(self) -> Bundle:

@@ -176,7 +176,7 @@ class Pipeline:
     def _find(self, job: _Job) -> list[Person]:
         """Everybody who is looked for; the first text prompt's time holds the features that the others share."""
         if job.region is None:
-            return self._predictor.find_in_frame(job.frame.image, self._active, (job.prepared, job.preprocess_ms))
+            return list(self._predictor.find(job.prepared, self._active, job.preprocess_ms))
         prompts = [_inside(job.region, prompt) for prompt in self._active]
         height, width = job.frame.image.shape[:2]
         found = self._predictor.find(job.prepared, prompts, job.preprocess_ms)

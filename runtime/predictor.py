@@ -20,7 +20,6 @@ from humar_edge.results import Person
 from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
 from humar_edge.runtime.preprocess import Letterbox, Prepared, prepare
 from humar_edge.runtime.runners import Runner, TensorSpec, choose_backend, open_runner
-from humar_edge.runtime.second_look import with_second_look
 
 CACHED_PROMPTS = 128
 
@@ -36,7 +35,6 @@ class Predictor:
         backend: Name of the backend in use.
         device: Device in use, for people to read.
         threshold: From which score on a person counts as found.
-        second_look: Whether people who fill the frame are looked at again (`humar_edge.runtime.second_look`).
     """
 
     def __init__(
@@ -45,7 +43,6 @@ class Predictor:
         backend: str | None = None,
         threads: int | None = None,
         score_threshold: float | None = None,
-        second_look: bool = True,
         opener: Callable[[Path, str, int | None], Runner] = open_runner,
     ) -> None:
         """Open the text and vision engines; warn on stderr when the bundle is untrained.
@@ -55,7 +52,6 @@ class Predictor:
             backend: Key of `humar_edge.runtime.runners.BACKENDS`, None for the best available.
             threads: CPU threads, None leaves it to the backend.
             score_threshold: Replaces the manifest's threshold, in [0, 1].
-            second_look: Look again at people who fill the frame, for which the engine runs twice.
             opener: Opens an engine on a backend with a number of threads.
 
         Raises:
@@ -70,7 +66,6 @@ class Predictor:
             click.echo(f"warning: {bundle.warning}", err=True)
         self.bundle = bundle
         self.threshold = float(threshold)
-        self.second_look = second_look
         self._threads = threads
         self._opener = opener
         self._tokenizer = Tokenizer(bundle.tokenizer, manifest.token_length)
@@ -112,13 +107,13 @@ class Predictor:
             click.echo(f"warning: the prompt is longer than {length} tokens; its end is ignored", err=True)
         return prompt
 
-    def preprocess(self, frame: np.ndarray, share: float = 1.0) -> Prepared:
-        """Letterbox a frame (uint8 BGR [H, W, 3], or anything `as_bgr` takes) onto a share of the canvas' sides.
+    def preprocess(self, frame: np.ndarray) -> Prepared:
+        """Letterbox a frame (uint8 BGR [H, W, 3], or anything `as_bgr` takes).
 
         Raises:
             SourceError: The frame is not a picture.
         """
-        return prepare(frame, self.bundle.manifest.input_size, share)
+        return prepare(frame, self.bundle.manifest.input_size)
 
     def infer(self, prepared: Prepared, prompt: Prompt) -> dict[str, np.ndarray]:
         """Run the vision engine; the outputs are those of the contract in `humar_edge.runtime.decode`.
@@ -196,27 +191,9 @@ class Predictor:
         if not prompts:
             raise PromptError("no prompt; say whom to look for")
         encoded = [self.encode(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
-        return self.find_in_frame(frame, encoded)
-
-    def find_in_frame(
-        self, frame: np.ndarray, prompts: Sequence[Prompt], ready: tuple[Prepared, float] | None = None
-    ) -> list[Person]:
-        """Everybody in a frame, in the order of the prompts, with the second look where it is on.
-
-        Args:
-            frame: As for `preprocess`.
-            prompts: Encoded.
-            ready: The frame preprocessed for the first look, and the milliseconds that took; None does it here.
-        """
-
-        def find(share: float, chosen: Sequence[Prompt]) -> Iterator[Person]:
-            if share == 1 and ready is not None:
-                return self.find(ready[0], chosen, ready[1])
-            started = time.perf_counter()
-            prepared = self.preprocess(frame, share)
-            return self.find(prepared, chosen, (time.perf_counter() - started) * 1e3)
-
-        return with_second_look(find, prompts) if self.second_look else list(find(1.0, prompts))
+        started = time.perf_counter()
+        prepared = self.preprocess(frame)
+        return list(self.find(prepared, encoded, (time.perf_counter() - started) * 1e3))
 
     def find(self, prepared: Prepared, prompts: Sequence[Prompt], preprocess_ms: float) -> Iterator[Person]:
         """Inference and decoding of one picture for every prompt, in order; errors are those of `infer`."""

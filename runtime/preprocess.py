@@ -37,12 +37,9 @@ class Letterbox:
     content_size: tuple[int, int]
 
     @classmethod
-    def fit(cls, source_size: tuple[int, int], canvas_size: tuple[int, int], share: float = 1.0) -> Letterbox:
-        """The largest scaling that fits into a share of the canvas' sides, in (0, 1].
-
-        The aspect ratio is kept; there is at least one pixel in each direction.
-        """
-        scale = share * min(canvas / source for canvas, source in zip(canvas_size, source_size, strict=True))
+    def fit(cls, source_size: tuple[int, int], canvas_size: tuple[int, int]) -> Letterbox:
+        """The largest scaling that fits into the canvas; the aspect ratio is kept, with at least one pixel each way."""
+        scale = min(canvas / source for canvas, source in zip(canvas_size, source_size, strict=True))
         height, width = (
             min(max(round(source * scale), 1), canvas) for source, canvas in zip(source_size, canvas_size, strict=True)
         )
@@ -76,10 +73,10 @@ class Prepared:
     letterbox: Letterbox
 
 
-def prepare(frame: np.ndarray, canvas_size: tuple[int, int], share: float = 1.0) -> Prepared:
-    """Letterbox a frame (any kind that `as_bgr` takes) onto a share of the sides of a canvas of (height, width)."""
+def prepare(frame: np.ndarray, canvas_size: tuple[int, int]) -> Prepared:
+    """Letterbox a frame (any kind that `as_bgr` takes) onto a canvas of (height, width)."""
     bgr = as_bgr(frame)
-    geometry = Letterbox.fit((bgr.shape[0], bgr.shape[1]), canvas_size, share)
+    geometry = Letterbox.fit((bgr.shape[0], bgr.shape[1]), canvas_size)
     height, width = geometry.content_size
     method = cv2.INTER_AREA if geometry.scale_xy.max() < _AREA_BELOW else cv2.INTER_LINEAR
     scaled = bgr if (height, width) == bgr.shape[:2] else cv2.resize(bgr, (width, height), interpolation=method)

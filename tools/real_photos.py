@@ -99,7 +99,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 @click.argument("clones", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle or checkpoint. [default: the embedded bundle]")
 @click.option("--threads", default=1, show_default=True)
-@click.option("--second-look/--no-second-look", default=True, help="As in humar-edge run.")
 @click.option("--pixels", type=click.IntRange(min=16), help="Make photographs as coarse as if they had so many.")
 @click.option("--failures", type=click.Path(path_type=Path), help="Picture of the wrong choices to write.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="File of all answers to write.")
@@ -108,7 +107,6 @@ def main(
     clones: Path | None,
     model: Path | None,
     threads: int,
-    second_look: bool,
     pixels: int | None,
     failures: Path | None,
     report: Path | None,
@@ -122,7 +120,7 @@ def main(
     if clones is None:
         raise click.UsageError("give the folder of the checkouts; --list prints what belongs there")
     images = [brought_to(read(clones, photo), pixels) for photo in photos]
-    predictor = open_predictor(model or default_bundle_path(), threads=threads, second_look=second_look)
+    predictor = open_predictor(model or default_bundle_path(), threads=threads)
     rows, tiles = [], []
     with click.progressbar(list(zip(photos, images, strict=True)), label="photos") as bar:
         for photo, image in bar:

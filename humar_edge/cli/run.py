@@ -62,12 +62,6 @@ def _frame_size(ctx: click.Context, param: click.Parameter, value: str | None) -
     default=False,
     help="Look closer around people found with confidence; words for places may mean another there.",
 )
-@click.option(
-    "--second-look/--no-second-look",
-    default=True,
-    show_default=True,
-    help="Look again at people who fill the frame, for better boxes and poses; there the engine runs twice.",
-)
 @click.option("--loop", is_flag=True, help="Start files again at their end.")
 @click.option("--pipe-size", callback=_frame_size, metavar="WxH", help="Frame size of a raw pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing summary as JSON.")
@@ -91,7 +85,6 @@ def command(
     max_frames: int | None,
     smooth: bool | None,
     roi: bool,
-    second_look: bool,
     loop: bool,
     pipe_size: tuple[int, int] | None,
     as_json: bool,
@@ -125,7 +118,7 @@ def command(
 
     with warnings_to(messages), open_source(spec, loop=loop, max_frames=max_frames, pipe_size=pipe_size) as frames:
         bundle = Bundle.load(default_bundle_path() if model is None else model)
-        with Predictor(bundle, backend, threads, threshold, second_look) as predictor:
+        with Predictor(bundle, backend, threads, threshold) as predictor:
             report.print(
                 f"{bundle.manifest.name} on {predictor.backend} ({predictor.device}), source {frames.name}",
                 markup=False,

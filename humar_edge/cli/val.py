@@ -19,12 +19,6 @@ BACKENDS = ("openvino", "onnxruntime", "tensorrt", "torch")
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate a random sample of this many entries.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the backend.")
-@click.option(
-    "--second-look/--no-second-look",
-    default=True,
-    show_default=True,
-    help="Look again at people who fill the picture, as humar-edge run does.",
-)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a web page with plots and pictures here.")
 def command(
@@ -36,7 +30,6 @@ def command(
     limit: int | None,
     seed: int,
     threads: int | None,
-    second_look: bool,
     json_file: Path | None,
     report: Path | None,
 ) -> None:
@@ -58,7 +51,7 @@ def command(
 
     index = RefHumanIndex.load(data, split)
     entries = choose_entries(index.entries, prompt, limit, seed)
-    opened = open_predictor(model or default_bundle_path(), backend, threads, second_look)
+    opened = open_predictor(model or default_bundle_path(), backend, threads)
     with closing(opened) as predictor, progress_bar("evaluating", len(entries)) as step:
         click.echo(f"{len(entries)} entries on {predictor.backend} ({predictor.device})", err=True)
         evaluator = Evaluator(threshold=predictor.threshold, keep_masks=report is not None)
@@ -72,7 +65,6 @@ def command(
         "backend": predictor.backend,
         "device": predictor.device,
         "threads": threads,
-        "second_look": second_look,
         "limit": limit,
         "seed": seed,
     }

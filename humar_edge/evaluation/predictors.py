@@ -16,7 +16,6 @@ from humar_edge.prompts import PositionalPrompt, Prompt, TextPrompt, clean_text,
 from humar_edge.results import Person
 from humar_edge.runtime.decode import decode_box, decode_keypoints, decode_mask
 from humar_edge.runtime.preprocess import prepare
-from humar_edge.runtime.second_look import with_second_look
 
 POINT_INDEX = 5
 """The point of the first stroke that stands for a point prompt, as in UniPHD's evaluation."""
@@ -49,7 +48,6 @@ class TorchPredictor:
         input_size: height and width of the canvas.
         token_length: tokens per prompt, padding included.
         threshold: score from which the person counts as found.
-        second_look: look again at people who fill the frame, as `humar_edge.runtime.predictor.Predictor` does.
     """
 
     backend = "torch"
@@ -60,12 +58,10 @@ class TorchPredictor:
         input_size: tuple[int, int],
         token_length: int = 32,
         threshold: float = 0.5,
-        second_look: bool = False,
     ) -> None:
         self.network = network.eval()
         self.input_size = input_size
         self.threshold = threshold
-        self.second_look = second_look
         self.parameter = next(network.parameters())
         self.device = str(self.parameter.device)
         self._tokenizer = _padded(self.network.text_encoder.tokenizer, token_length)
@@ -83,16 +79,8 @@ class TorchPredictor:
 
     def predict(self, frame: np.ndarray, prompt: Prompt | str) -> Person:
         """Find the person; `Person.timings` holds the milliseconds of the inference stage."""
-
         prompt = self.encode(prompt) if isinstance(prompt, str) else prompt
-        if not self.second_look:
-            return self.look(frame, prompt)
-        return with_second_look(lambda share, _: [self.look(frame, prompt, share)], [prompt])[0]
-
-    def look(self, frame: np.ndarray, prompt: Prompt | str, share: float = 1.0) -> Person:
-        """Find the person on a frame that takes a share of the canvas' sides; the network runs once."""
-        prompt = self.encode(prompt) if isinstance(prompt, str) else prompt
-        prepared = prepare(frame, self.input_size, share)
+        prepared = prepare(frame, self.input_size)
         letterbox = prepared.letterbox
         start = time.perf_counter()
         if isinstance(prompt, PositionalPrompt):
@@ -128,9 +116,7 @@ class TorchPredictor:
             return [value.float().cpu().numpy() for value in outputs if value is not None]
 
 
-def open_predictor(
-    model: Path, backend: str | None = None, threads: int | None = None, second_look: bool = True
-) -> FramePredictor:
+def open_predictor(model: Path, backend: str | None = None, threads: int | None = None) -> FramePredictor:
     """Open a bundle (a folder with manifest.json) on a backend, or a checkpoint in PyTorch.
 
     Raises:
@@ -147,7 +133,7 @@ def open_predictor(
         from humar_edge.bundle import Bundle
         from humar_edge.runtime.predictor import Predictor
 
-        return Predictor(Bundle.load(model), backend, threads, second_look=second_look)
+        return Predictor(Bundle.load(model), backend, threads)
     if backend not in (None, "torch"):
         raise ConfigError(f"{model} is not a bundle: export the checkpoint first (humar-edge export) to use {backend}")
     try:
@@ -159,7 +145,7 @@ def open_predictor(
     if threads:
         torch.set_num_threads(threads)
     network, meta = load_network(model)
-    return TorchPredictor(network, *_settings(meta), second_look)
+    return TorchPredictor(network, *_settings(meta))
 
 
 def predict_entry(predictor: FramePredictor, entry: Entry, frame: np.ndarray, prompt: str) -> Prediction:

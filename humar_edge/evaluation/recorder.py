@@ -1,4 +1,4 @@
-"""A predictor that keeps the raw outputs of its engine, whatever it runs in; there is no second look."""
+"""A predictor that keeps the raw outputs of its engine, whatever it runs in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Recorder:
         self._predict: Callable[[np.ndarray, Prompt | str], Person] = self._staged
         self._hook: Any = None
         if isinstance(predictor, TorchPredictor):
-            self._predict = predictor.look
+            self._predict = predictor.predict
             self._hook = predictor.network.register_forward_hook(self._keep)
 
     def encode(self, text: str) -> TextPrompt:

@@ -131,7 +131,7 @@ def counted_runs(make_tiny_bundle, tmp_path):
     def open_predictor(split):
         opener, runs = counting_opener()
         bundle = make_tiny_bundle(tmp_path / f"split-{split}", split=split)
-        return Predictor(bundle, "onnxruntime", threads=1, second_look=False, opener=opener), runs
+        return Predictor(bundle, "onnxruntime", threads=1, opener=opener), runs
 
     return open_predictor
 

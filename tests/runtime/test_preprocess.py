@@ -30,14 +30,6 @@ def test_round_trip_for_any_aspect_ratio(source, canvas, seed):
     assert any(inner == outer for inner, outer in zip(letterbox.content_size, canvas, strict=True))
 
 
-@given(st.tuples(side, side), st.tuples(canvas_side, canvas_side), st.floats(0.05, 1))
-def test_a_picture_may_take_a_share_of_the_canvas(source, canvas, share):
-    letterbox = Letterbox.fit(source, canvas, share)
-    assert all(1 <= inner <= max(1, share * outer + 0.5) for inner, outer in zip(letterbox.content_size, canvas))
-    corner = np.array(source[::-1], dtype=np.float64)
-    np.testing.assert_allclose(letterbox.to_source(letterbox.to_canvas(corner)), corner, rtol=1e-9)
-
-
 def test_pictures_land_where_the_geometry_says(colour_scene):
     frame = colour_scene((300, 500), {"red": (100, 200, 150, 260)})
     prepared = prepare(frame, (96, 128))
