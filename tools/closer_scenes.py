@@ -33,28 +33,50 @@ def _stand(record: Person, height: float, foot: float, x: float, size: tuple[int
     return [record, height, foot if record["full_body"] else max(foot, 1.01 * size[1]), x * size[0]]
 
 
+def _side_by_side(
+    records: list[Person], size: tuple[int, int], rng: np.random.Generator, draw: Callable[[], tuple[float, float]]
+) -> Placed:
+    """Everybody in a slot of their own; `draw` gives height and ground line of the next one."""
+    places = _across(len(records), rng)
+    placed = [_stand(record, *draw(), x, size) for record, x in zip(records, places, strict=True)]
+    return sorted(placed, key=lambda person: person[2])
+
+
 def close(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
     """Heads and upper bodies: the picture ends somewhere between the shoulders and the knees."""
     size = height * np.exp(rng.uniform(np.log(1.1), np.log(1.5 if len(records) > 3 else 2.9)))
     top = rng.uniform(0.02, 0.3)
-    placed = []
-    for record, x in zip(records, _across(len(records), rng), strict=True):
+
+    def draw() -> tuple[float, float]:
         own = size * rng.uniform(0.8, 1.25)
-        foot = (top + rng.uniform(-0.05, 0.12)) * height + own
-        placed.append(_stand(record, own, foot, x, (width, height)))
-    return sorted(placed, key=lambda person: person[2])
+        return own, (top + rng.uniform(-0.05, 0.12)) * height + own
+
+    return _side_by_side(records, (width, height), rng, draw)
 
 
 def deep(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
     """Everybody at a distance of their own, from close to far away, on one ground."""
     horizon, ratio = rng.uniform(0.15, 0.5) * height, rng.uniform(0.75, 1.5)
-    placed = []
-    for record, x in zip(records, _across(len(records), rng), strict=True):
+
+    def draw() -> tuple[float, float]:
         own = height * np.exp(rng.uniform(np.log(0.1), np.log(2.2)))
         top = np.clip(horizon + own / ratio - own, -0.03 * height, 0.45 * height)
-        foot = top + own if own > 0.8 * height else horizon + own / ratio
-        placed.append(_stand(record, own, foot, x, (width, height)))
-    return sorted(placed, key=lambda person: person[2])
+        return own, top + own if own > 0.8 * height else horizon + own / ratio
+
+    return _side_by_side(records, (width, height), rng, draw)
+
+
+def far(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
+    """Small people on a wide ground. Those cut out without feet stay away, as only the lower edge could hide that."""
+    standing = [record for record in records if record["full_body"]] or records
+    horizon, ratio = rng.uniform(0.2, 0.6) * height, rng.uniform(0.75, 1.5)
+    size = height * np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
+
+    def draw() -> tuple[float, float]:
+        own = size * np.exp(rng.uniform(-0.3, 0.3))
+        return own, horizon + own / ratio
+
+    return _side_by_side(standing, (width, height), rng, draw)
 
 
 def group(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
@@ -75,18 +97,6 @@ def group(records: list[Person], width: int, height: int, rng: np.random.Generat
         own = size * rng.uniform(0.88, 1.08) * (1.08 if row else 1)
         foot = top + (row + rng.uniform(-0.15, 0.15)) * step + own
         placed.append(_stand(record, own, foot, float(np.clip(x, -0.1, 1.1)), (width, height)))
-    return sorted(placed, key=lambda person: person[2])
-
-
-def far(records: list[Person], width: int, height: int, rng: np.random.Generator) -> Placed:
-    """Small people on a wide ground. Those cut out without feet stay away, as only the lower edge could hide that."""
-    standing = [record for record in records if record["full_body"]] or records
-    horizon, ratio = rng.uniform(0.2, 0.6) * height, rng.uniform(0.75, 1.5)
-    size = height * np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
-    placed = []
-    for record, x in zip(standing, _across(len(standing), rng), strict=True):
-        own = size * np.exp(rng.uniform(-0.3, 0.3))
-        placed.append(_stand(record, own, horizon + own / ratio, x, (width, height)))
     return sorted(placed, key=lambda person: person[2])
 
 
