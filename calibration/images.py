@@ -27,18 +27,26 @@ TextFeatures = Callable[[str], Mapping[str, np.ndarray]]
 """What turns a caption into the inputs of a vision engine: `text_tokens`, `text_mask`, `sentence`."""
 
 
-def calibration_entries(folder: Path, count: int, seed: int = 0) -> list[Entry]:
-    """Choose entries of a data set in RefHuman format, of different pictures; the training split when there is one.
+def calibration_entries(folders: Sequence[Path], count: int, seed: int = 0) -> list[Entry]:
+    """Choose entries of data sets in RefHuman format, of different pictures, as many of each set as of the others; of
+    the training split where there is one.
 
     Raises:
-        DataError: The folder is not in RefHuman format, or holds too few readable pictures.
+        DataError: A folder is not in RefHuman format or holds no readable picture, or all of them hold too few.
     """
-    splits = available_splits(folder)
-    if not splits:
-        raise DataError(f"{folder} is not a data set in RefHuman format (no RefHuman_<split>.json with images/)")
-    entries = choose(RefHumanIndex.load(folder, splits[0]).entries, count, seed)
+    entries: list[Entry] = []
+    for number, folder in enumerate(folders):
+        splits = available_splits(folder)
+        if not splits:
+            raise DataError(f"{folder} is not a data set in RefHuman format (no RefHuman_<split>.json with images/)")
+        share = (count + number) // len(folders)  # these sum to `count`
+        chosen = choose(RefHumanIndex.load(folder, splits[0]).entries, share, seed)
+        if not chosen:
+            raise DataError(f"{folder} holds no readable picture to calibrate with")
+        entries += chosen
     if len(entries) < LEAST:
-        raise DataError(f"{folder}: {len(entries)} readable pictures are too few to calibrate (at least {LEAST})")
+        names = ", ".join(map(str, folders))
+        raise DataError(f"{names}: {len(entries)} readable pictures are too few to calibrate (at least {LEAST})")
     return entries
 
 

@@ -64,11 +64,13 @@ def _export(say: Say, bar: Bar, scratch: Path, options: dict[str, Any]) -> Bundl
         require_prompts(validation, options["val_data"])
     calibration = _calibration(plan, options, source, scratch, bar, say)
     if "point" in prompts and plan.uses("int8") and all(entry.scribble is None for entry in calibration):
+        names = ", ".join(map(str, options["calibration"]))
         raise DataError(
-            f"{options['calibration']}: no entry has a scribble to calibrate the positional engine with; take other "
-            "data, or --prompts text"
+            f"{names}: no entry has a scribble to calibrate the positional engine with; take other data, or "
+            "--prompts text"
         )
-    notes = _prune(source, options["vocabulary"], options["captions"] or options["calibration"], say)
+    texts = [options["captions"]] if options["captions"] else options["calibration"]
+    notes = _prune(source, options["vocabulary"], texts, say)
     chosen = [*engines(source, prompts), *(split_engines(source) if options["split"] else [])]
     exported = export_fp32(chosen, options["opset"], options["deform_attn"], say)
     before = [replace(item, parity=dict(item.parity)) for item in exported]
@@ -130,7 +132,7 @@ def _calibration(plan: Plan, options: dict[str, Any], source: Source, scratch: P
     from humar_edge.calibration.images import calibration_entries
 
     count = options["calibration_images"]
-    if options["calibration"] is not None and plan != PLANS["fp32"]:
+    if options["calibration"] and plan != PLANS["fp32"]:
         return calibration_entries(options["calibration"], count)
     if not plan.uses("int8"):
         return []
@@ -152,11 +154,11 @@ def _synthetic(folder: Path, count: int, size: int, bar: Bar) -> list[Entry]:
     return choose(RefHumanIndex.load(folder, "train").entries, count)
 
 
-def _prune(source: Source, keep: int | None, captions: Path | None, say: Say) -> list[str]:
+def _prune(source: Source, keep: int | None, captions: Sequence[Path], say: Say) -> list[str]:
     if keep is None:
         return []
     before = source.encoder.tokenizer.get_vocab_size()
-    source.prune(keep, read_captions(captions) if captions else ())
+    source.prune(keep, [text for path in captions for text in read_captions(path)])
     after = source.encoder.tokenizer.get_vocab_size()
     say(f"vocabulary: {after} of {before} word pieces kept")
     return [f"vocabulary of {after} of {before} word pieces; other words are spelled in pieces"]

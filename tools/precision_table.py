@@ -144,7 +144,7 @@ def _lines(accuracy: dict[str, dict[str, Any]], times: dict[str, list[float]], b
 @click.option("--combo", default="edge-lite", show_default=True)
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True)
 @click.option("--imgsz", help="H or H,W. [default: as trained]")
-@click.option("--calibration", type=click.Path(path_type=Path), required=True)
+@click.option("--calibration", type=click.Path(path_type=Path), required=True, multiple=True)
 @click.option("--calibration-images", default=256, show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Its val split measures.")
 @click.option("--limit", default=1000, show_default=True, help="Prompts.")
@@ -155,7 +155,7 @@ def main(
     combo: str,
     checkpoint: Path,
     imgsz: str | None,
-    calibration: Path,
+    calibration: tuple[Path, ...],
     calibration_images: int,
     data: Path,
     limit: int,
@@ -166,7 +166,8 @@ def main(
     """Write the table; exit code 1 when a limit is missed."""
     entries = choose_entries(RefHumanIndex.load(data, "val").entries, "text", limit)
     size = ["--imgsz", imgsz] if imgsz else []
-    common = ["--combo", combo, "--checkpoint", str(checkpoint), *size, "--calibration", str(calibration)]
+    common = ["--combo", combo, "--checkpoint", str(checkpoint), *size]
+    common += [word for folder in calibration for word in ("--calibration", str(folder))]
     common += ["--calibration-images", str(calibration_images)]
     precisions = {"fp32": "fp32", "fp16": "fp16", "int8": int8}
     bundles = {name: _bundle(text, work / name, common) for name, text in precisions.items()}

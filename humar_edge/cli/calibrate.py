@@ -32,7 +32,12 @@ SENSITIVITY_ONLY = ("calibration", "calibration_cache", "combo", "backend", "thr
 @click.option("--imgsz", type=int, help="Side of the square input it will be used at. [default: as trained]")
 @click.option("--limit", type=click.IntRange(min=2), help="Prompts to measure. [default: 500, sensitivity 200]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Sensitivity: seed of the sample of prompts.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="Sensitivity: data set that calibrates INT8.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Sensitivity: data set that calibrates INT8; of several, as many pictures of each.",
+)
 @click.option("--calibration-images", type=click.IntRange(min=8), default=256, show_default=True)
 @click.option("--calibration-method", type=click.Choice(METHODS), default="percentile", show_default=True)
 @click.option("--calibration-cache", type=click.Path(path_type=Path), help="Folder that keeps the ranges.")
@@ -78,7 +83,7 @@ def _presence(options: dict[str, Any]) -> None:
     from humar_edge.errors import ConfigError
 
     checkpoint, output = options["checkpoint"], options["output"]
-    given = [f"--{name.replace('_', '-')}" for name in SENSITIVITY_ONLY if options[name] is not None]
+    given = [f"--{name.replace('_', '-')}" for name in SENSITIVITY_ONLY if options[name] not in (None, ())]
     if given:
         raise ConfigError(f"{', '.join(given)}: only with --sensitivity")
     if output is not None and output.exists():
@@ -118,7 +123,7 @@ def _sensitivity(options: dict[str, Any]) -> None:
     from humar_edge.evaluation.run import choose_entries
 
     output: Path | None = options["output"]
-    if options["calibration"] is None:
+    if not options["calibration"]:
         raise ConfigError("--sensitivity needs --calibration DIR, pictures that the INT8 ranges come from")
     if output is not None and output.is_dir():
         raise ConfigError(f"{output} is a folder; --output names the plan's file, for example plan.json")

@@ -40,7 +40,12 @@ from humar_edge.cli.types import Finite
     help="fp32, fp16, int8, int8-fp16, a plan (JSON), or auto (auto-fp16): search the fastest plan within --max-drop.",
 )
 @click.option("--text-precision", type=click.Choice(("fp32", "fp16", "int8")), default="fp32", show_default=True)
-@click.option("--calibration", type=click.Path(path_type=Path), help="Data set in RefHuman format to calibrate INT8.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Data set in RefHuman format to calibrate INT8; of several, as many pictures of each.",
+)
 @click.option("--calibration-images", type=click.IntRange(min=8), default=256, show_default=True)
 @click.option(
     "--calibration-method",

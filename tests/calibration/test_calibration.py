@@ -39,11 +39,26 @@ def test_folders_that_cannot_calibrate(tmp_path, folder):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DataError, match="RefHuman format"):
-        calibration_entries(empty, 16)
+        calibration_entries([empty], 16)
     for number in range(4, 31):
         (folder / "images" / f"{number}.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="too few"):
-        calibration_entries(folder, 16)
+        calibration_entries([folder], 16)
+    for number in range(1, 4):
+        (folder / "images" / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="no readable picture"):
+        calibration_entries([folder], 16)
+
+
+def test_several_data_sets_give_as_many_pictures_each(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    names = [f"{number}.png" for number in range(1, 31)]
+    entries = [image(number, "somebody else", name, 100, 100) for number, name in enumerate(names, 1)]
+    write_split(other, entries, [annotation(number, (2, 2, 40, 40)) for number in range(1, 31)], split="train")
+    found = calibration_entries([folder, other], 17)
+    assert [sum(entry.image_path.parent.parent == place for entry in found) for place in (folder, other)] == [8, 9]
+    with pytest.raises(DataError, match="nowhere"):
+        calibration_entries([folder, other / "nowhere"], 17)
 
 
 def test_key_changes_with_weights_pictures_and_captions(folder):
