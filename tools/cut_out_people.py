@@ -22,7 +22,7 @@ import click
 import cv2
 import numpy as np
 from compose_people import HAIR, HEADWEAR
-from lsp_to_refhuman import is_held_out
+from lsp_to_refhuman import is_held_out, read_photos
 from user_errors import Command
 
 from humar_edge import HumarEdge
@@ -236,14 +236,14 @@ def cut_out(photo: dict[str, Any], image: np.ndarray, mask: np.ndarray, path: Pa
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle for the masks. [default: the embedded one]")
 def main(pack: Path, output: Path, model: Path | None) -> None:
     """See the top of the file."""
-    if not (pack / "lsp/lsp.json").is_file() or not (pack / "cutouts.json").is_file():
-        raise click.UsageError(f"{pack} holds no lsp/lsp.json and cutouts.json; give the folder of the pack")
+    photos = [photo for photo in read_photos(pack) if not is_held_out(photo)]
+    if not (pack / "cutouts.json").is_file():
+        raise click.UsageError(f"{pack} holds no cutouts.json; give the folder of the pack")
     (output / "sport").mkdir(parents=True, exist_ok=True)
     for name in ("cutouts", "backgrounds", "backgrounds.json", "compose.py"):
         if not (output / name).exists():
             (output / name).symlink_to((pack / name).resolve())
     content = json.loads((pack / "cutouts.json").read_text())
-    photos = [photo for photo in json.loads((pack / "lsp/lsp.json").read_text()) if not is_held_out(photo)]
     labels = read_labels()
     fates: Counter[str] = Counter()
     humar = HumarEdge(model, score_threshold=0.0)

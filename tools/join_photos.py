@@ -19,8 +19,9 @@ import numpy as np
 from cut_out_people import read_labels
 from lsp_to_refhuman import Person, Split, is_single, read_photos
 from photo_words import absent_caption, captions
-from tqdm import tqdm
 from user_errors import Command
+
+from humar_edge.data.refhuman import read_image
 
 SIDES = {2: ("left", "right"), 3: ("left", "middle", "right"), 4: ("left", None, None, "right")}
 """What the places of so many photographs side by side are called, from the left."""
@@ -44,11 +45,11 @@ LONG = 384
 
 def crop(
     photo: dict[str, Any], image: np.ndarray, height: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, int, int, float]:
     """A part of the photograph with its whole person, scaled to a height in pixels.
 
     Returns:
-        uint8 [height,W,3], and how coordinates move: x offset and y offset, pixels of the photograph, and scale.
+        uint8 [height,W,3], x and y of its corner in the photograph, pixels, and its scale.
     """
     x, y, w, h = photo["bbox"]
     spare = np.array([x, y, image.shape[1] - x - w, image.shape[0] - y - h]).clip(0)
@@ -58,7 +59,7 @@ def crop(
     scale = height / part.shape[0]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     size = (max(1, round(part.shape[1] * scale)), height)
-    return cv2.resize(part, size, interpolation=method), np.array([x0, y0, scale])
+    return cv2.resize(part, size, interpolation=method), x0, y0, scale
 
 
 def joined(people: list[dict[str, Any]], pack: Path, rng: np.random.Generator) -> tuple[np.ndarray, list[Person]]:
@@ -67,13 +68,13 @@ def joined(people: list[dict[str, Any]], pack: Path, rng: np.random.Generator) -
     Returns:
         uint8 [H,W,3] BGR with a longer side of LONG, and where each person is in it.
     """
-    parts = [crop(person, cv2.imread(str(pack / person["file"])), LONG, rng) for person in people]
-    scale = min(1.0, LONG / sum(part.shape[1] for part, _ in parts))
-    whole = np.hstack([part for part, _ in parts])
+    parts = [crop(person, read_image(pack / person["file"]), LONG, rng) for person in people]
+    scale = min(1.0, LONG / sum(part.shape[1] for part, *_ in parts))
+    whole = np.hstack([part for part, *_ in parts])
     size = (round(whole.shape[1] * scale), round(whole.shape[0] * scale))
     truth: list[Person] = []
     offset = 0.0
-    for person, (part, (x0, y0, zoom)) in zip(people, parts, strict=True):
+    for person, (part, x0, y0, zoom) in zip(people, parts, strict=True):
         keypoints = np.array(person["keypoints"], float).reshape(17, 3)
         keypoints[:, :2] = ((keypoints[:, :2] - (x0, y0)) * zoom + (offset, 0)) * scale
         keypoints[keypoints[:, 2] == 0] = 0
@@ -106,20 +107,22 @@ def main(pack: Path, out: Path, pictures: int, seed: int) -> None:
     (out / "images").mkdir(parents=True, exist_ok=True)
     rng, split = np.random.default_rng(seed), Split()
     weights = np.array([OFTEN.get(label["gender"], 1.0) for _, label in pairs])
-    for index in tqdm(range(pictures), unit="picture"):
-        number = int(rng.choice(list(NUMBERS), p=list(NUMBERS.values())))
-        drawn = [pairs[k] for k in rng.choice(len(pairs), number, replace=False, p=weights / weights.sum())]
-        people = [label for _, label in drawn]
-        image, truth = joined([photo for photo, _ in drawn], pack, rng)
-        name, size = f"joined_{index:06d}.jpg", (image.shape[1], image.shape[0])
-        cv2.imwrite(str(out / "images" / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        for at, person in enumerate(truth):
-            for text in captions(people, at, SIDES[number][at], CAPTIONS, rng):
-                split.add(name, size, text, person)
-        strangers = [pairs[k][1] for k in rng.integers(len(pairs), size=STRANGERS)]
-        absent = {absent_caption(people, strangers, rng) for _ in range(ABSENT)} - {None}
-        for text in sorted(filter(None, absent)):
-            split.add(name, size, text, None)
+    weights /= weights.sum()
+    with click.progressbar(range(pictures), label="pictures") as bar:
+        for index in bar:
+            number = int(rng.choice(list(NUMBERS), p=list(NUMBERS.values())))
+            drawn = [pairs[k] for k in rng.choice(len(pairs), number, replace=False, p=weights)]
+            people = [label for _, label in drawn]
+            image, truth = joined([photo for photo, _ in drawn], pack, rng)
+            name, size = f"joined_{index:06d}.jpg", (image.shape[1], image.shape[0])
+            cv2.imwrite(str(out / "images" / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+            for at, person in enumerate(truth):
+                for text in captions(people, at, SIDES[number][at], CAPTIONS, rng):
+                    split.add(name, size, text, person)
+            strangers = [pairs[k][1] for k in rng.integers(len(pairs), size=STRANGERS)]
+            absent = {absent_caption(people, strangers, rng) for _ in range(ABSENT)}
+            for text in sorted(filter(None, absent)):
+                split.add(name, size, text, None)
     split.write(out / "RefHuman_train.json")
     click.echo(f"{pictures} pictures, {len(split.images)} prompts")
 
